@@ -99,15 +99,18 @@ func (c *Cursor) Rest() []byte {
 // Remaining is the number of bytes not read yet; 0 after a failure.
 func (c *Cursor) Remaining() int { return len(c.rest) }
 
-// Offset is the number of bytes read.
+// Offset is the number of bytes read before the first failure.
 func (c *Cursor) Offset() int { return c.total - len(c.rest) }
 
 // Fail records that the field just read is wrong; err should wrap one of the sentinels. Only the first failure counts.
-func (c *Cursor) Fail(field string, err error) {
+func (c *Cursor) Fail(field string, err error) { c.FailAt(field, c.total-c.field, err) }
+
+// FailAt is Fail for a field that was read before others.
+func (c *Cursor) FailAt(field string, offset int, err error) {
 	if c.err == nil {
-		c.err = &DecodeError{Message: c.message, Field: field, Offset: c.total - c.field, Err: err}
+		c.err = &DecodeError{Message: c.message, Field: field, Offset: offset, Err: err}
 	}
-	c.rest = nil
+	c.rest, c.total = nil, c.Offset()
 }
 
 // Err is the first failure so far.

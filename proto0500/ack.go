@@ -1,0 +1,46 @@
+package proto0500
+
+import "ferry/frame"
+
+// Ack is the target's answer to a Seal: the same fields, of what the target has flushed. Ack(seal) is what the source waits
+// for.
+//
+//	off size field
+//	  0    1  discriminant   0x87
+//	  1    8  daemon_origin
+//	  9    8  seq            the last accepted event
+//	 17   32  head           its Link
+//	 49    8  head_hash      XXH3-64 of that link and its payload
+//	 57    8  state_digest   0: none
+type Ack struct {
+	DaemonOrigin Origin
+	Seq          Seq
+	Head         Link
+	HeadHash     uint64
+	StateDigest  uint64
+}
+
+// Kind is KindAck.
+func (m Ack) Kind() Kind { return KindAck }
+
+// Origin is the daemon's.
+func (m Ack) Origin() Origin { return m.DaemonOrigin }
+
+// Append appends the message; it cannot fail.
+func (m Ack) Append(dst []byte, _ *frame.Limits) ([]byte, error) {
+	dst = m.Head.Append(appendPair(dst, KindAck, m.DaemonOrigin, uint64(m.Seq)))
+	return le.AppendUint64(le.AppendUint64(dst, m.HeadHash), m.StateDigest), nil
+}
+
+// Decode reads the message from b, which must hold nothing else.
+func (m *Ack) Decode(b []byte, _ *frame.Limits) error {
+	c := open(KindAck, "Ack", b)
+	*m = Ack{
+		DaemonOrigin: Origin(c.U64("daemon_origin")),
+		Seq:          Seq(c.U64("seq")),
+		Head:         ReadLink(&c, "head"),
+		HeadHash:     c.U64("head_hash"),
+		StateDigest:  c.U64("state_digest"),
+	}
+	return c.Done()
+}

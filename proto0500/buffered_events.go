@@ -1,0 +1,63 @@
+package proto0500
+
+import (
+	"slices"
+
+	"ferry/frame"
+)
+
+// BufferedEvents are events to replay, in causal order; without any it asks the target to replay what it has.
+//
+//	off size field
+//	  0    1  discriminant   7
+//	  1    8  daemon_origin
+//	  9    4  count          0..EventsMax
+//	 13    …  events         count × Event
+type BufferedEvents struct {
+	DaemonOrigin Origin
+	Events       Events // borrowed in a decoded message
+}
+
+const eventsHeadBytes = 13
+
+var _ = [1]struct{}{}[eventsHeadBytes-(1+8+4)]
+
+// Kind is KindBufferedEvents.
+func (m BufferedEvents) Kind() Kind { return KindBufferedEvents }
+
+// Origin is the daemon's.
+func (m BufferedEvents) Origin() Origin { return m.DaemonOrigin }
+
+// Append appends the message. Too many events, or a payload that is too long, is an error.
+func (m BufferedEvents) Append(dst []byte, lim *frame.Limits) ([]byte, error) {
+	size, err := m.Events.wireBytes(lim)
+	if err != nil {
+		return dst, err
+	}
+	dst = slices.Grow(dst, eventsHeadBytes+size)
+	dst = le.AppendUint32(appendOrigin(dst, KindBufferedEvents, m.DaemonOrigin), uint32(m.Events.n))
+	dst = append(dst, m.Events.raw...)
+	for i := range m.Events.list {
+		at := len(dst)
+		dst = dst[:at+m.Events.list[i].bytes()]
+		m.Events.list[i].put(dst[at:])
+	}
+	return dst, nil
+}
+
+// Decode reads the message from b, which must hold nothing else. The events borrow from b.
+func (m *BufferedEvents) Decode(b []byte, lim *frame.Limits) error {
+	c := open(KindBufferedEvents, "BufferedEvents", b)
+	*m = BufferedEvents{DaemonOrigin: Origin(c.U64("daemon_origin"))}
+	count := c.U32("count")
+	switch {
+	case c.Err() != nil:
+	case uint64(count) > uint64(c.Remaining()/EventBytesMin):
+		c.Fail("count", errCountOverBytes)
+	case count > lim.EventsMax:
+		c.Fail("count", frame.OverLimit(uint64(count), uint64(lim.EventsMax)))
+	default:
+		m.Events = readEvents(&c, count, lim)
+	}
+	return c.Done()
+}

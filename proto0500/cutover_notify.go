@@ -1,0 +1,35 @@
+package proto0500
+
+import "ferry/frame"
+
+// CutoverNotify tells the source to stop accepting writes (phase 4).
+//
+//	off size field
+//	  0    1  discriminant   4
+//	  1    8  daemon_origin
+//	  9    8  target_node
+type CutoverNotify struct {
+	DaemonOrigin Origin
+	TargetNode   NodeID
+}
+
+// Kind is KindCutoverNotify.
+func (m CutoverNotify) Kind() Kind { return KindCutoverNotify }
+
+// Origin is the daemon's.
+func (m CutoverNotify) Origin() Origin { return m.DaemonOrigin }
+
+// Append appends the message; it cannot fail.
+func (m CutoverNotify) Append(dst []byte, _ *frame.Limits) ([]byte, error) {
+	return appendPair(dst, KindCutoverNotify, m.DaemonOrigin, uint64(m.TargetNode)), nil
+}
+
+// Decode reads the message from b, which must hold nothing else.
+func (m *CutoverNotify) Decode(b []byte, _ *frame.Limits) error {
+	c := open(KindCutoverNotify, "CutoverNotify", b)
+	*m = CutoverNotify{
+		DaemonOrigin: Origin(c.U64("daemon_origin")),
+		TargetNode:   NodeID(c.U64("target_node")),
+	}
+	return c.Done()
+}

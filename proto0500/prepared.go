@@ -1,0 +1,48 @@
+package proto0500
+
+import "ferry/frame"
+
+// Prepared is the target's yes to Prepare, with what it will take.
+//
+//	off size field
+//	  0    1  discriminant          0x83
+//	  1    8  daemon_origin
+//	  9    4  chunk_bytes           of one chunk at most
+//	 13    4  event_payload_bytes   of one payload at most
+//	 17    8  credit_bytes          in flight at most
+//	 25    1  lanes                 at most
+type Prepared struct {
+	DaemonOrigin      Origin
+	ChunkBytes        uint32
+	EventPayloadBytes uint32
+	CreditBytes       uint64
+	Lanes             uint8
+}
+
+// Kind is KindPrepared.
+func (m Prepared) Kind() Kind { return KindPrepared }
+
+// Origin is the daemon's.
+func (m Prepared) Origin() Origin { return m.DaemonOrigin }
+
+// Append appends the message; it cannot fail.
+func (m Prepared) Append(dst []byte, _ *frame.Limits) ([]byte, error) {
+	dst = appendOrigin(dst, KindPrepared, m.DaemonOrigin)
+	dst = le.AppendUint32(dst, m.ChunkBytes)
+	dst = le.AppendUint32(dst, m.EventPayloadBytes)
+	dst = le.AppendUint64(dst, m.CreditBytes)
+	return append(dst, m.Lanes), nil
+}
+
+// Decode reads the message from b, which must hold nothing else.
+func (m *Prepared) Decode(b []byte, _ *frame.Limits) error {
+	c := open(KindPrepared, "Prepared", b)
+	*m = Prepared{
+		DaemonOrigin:      Origin(c.U64("daemon_origin")),
+		ChunkBytes:        c.U32("chunk_bytes"),
+		EventPayloadBytes: c.U32("event_payload_bytes"),
+		CreditBytes:       c.U64("credit_bytes"),
+		Lanes:             c.U8("lanes"),
+	}
+	return c.Done()
+}
