@@ -1,0 +1,173 @@
+package boltjournal
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"time"
+
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+)
+
+const (
+	fileMode    = fs.FileMode(0o600)
+	lockWaitMax = time.Second
+)
+
+// Options: the zero value is what a node wants.
+type Options struct {
+	// LockWait is how long Open waits for a file that is in use, at most and by
+	// default 1 s, long enough for a node that is being restarted. It is the
+	// whole wait, give or take bbolt's step of 50 ms.
+	LockWait time.Duration
+}
+
+// Open opens the journal at path, mode 0600, and makes an empty one if there is
+// none; its directory must exist. A new file is there as a whole, with its name
+// durable, or not at all. Every record is read once and checked.
+//
+// Errors: *LockedError; *FileError for a file that is not a journal, an empty
+// one included, or is damaged; else what the file system said.
+func Open(path string, options Options) (*Journal, error) {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		if err := create(path); err != nil {
+			return nil, fmt.Errorf("journal %s: create: %w", path, err)
+		}
+	}
+	return open(path, options)
+}
+
+// create makes an empty journal under another name and then gives it the name,
+// unless somebody else was faster. bbolt would write the first pages in place,
+// and a crash among them leaves a file that cannot be told from a damaged one.
+func create(path string) error {
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, ".journal-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	if err := errors.Join(f.Chmod(fileMode), f.Close()); err != nil {
+		return err
+	}
+	db, err := bbolt.Open(f.Name(), fileMode, boltOptions(lockWaitMax))
+	if err != nil {
+		return err
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		_, err := tx.CreateBucket(bucketName)
+		return err
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		return err
+	}
+	if err := os.Link(f.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return syncDir(dir)
+}
+
+func open(path string, options Options) (j *Journal, err error) {
+	wait := options.LockWait
+	if wait <= 0 || wait > lockWaitMax {
+		wait = lockWaitMax
+	}
+	// bbolt panics on bad pages, and on a file cut short the memory map faults.
+	// Both become errors. bbolt then leaves the file open and mapped; we can
+	// close it, but the map, and with it the lock, stays until the process ends.
+	var file *os.File
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil {
+			if file != nil {
+				file.Close()
+			}
+			j, err = nil, damaged(path, r)
+		}
+	}()
+
+	bolt := boltOptions(wait)
+	bolt.OpenFile = func(name string, flag int, mode os.FileMode) (*os.File, error) {
+		// Without O_CREATE: a file that has vanished since create is an error.
+		f, err := os.OpenFile(name, flag&^os.O_CREATE, mode)
+		if err != nil {
+			return nil, err
+		}
+		info, err := f.Stat()
+		if err == nil && info.Size() == 0 {
+			// bbolt would make it a new database. Records may have been lost here.
+			err = errEmpty
+		}
+		if err != nil {
+			f.Close()
+			return nil, err
+		}
+		file = f
+		return f, nil
+	}
+	db, err := bbolt.Open(path, fileMode, bolt)
+	if err != nil {
+		return nil, openError(path, err)
+	}
+	j = &Journal{path: path, db: db}
+	if err := j.check(); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return j, nil
+}
+
+var errEmpty = errors.New("the file is empty")
+
+func openError(path string, err error) error {
+	switch {
+	case errors.Is(err, bolterrors.ErrTimeout):
+		return &LockedError{Path: path}
+	case errors.Is(err, errEmpty), errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrVersionMismatch):
+		return &FileError{Path: path, Kind: ErrForeign, Err: err}
+	case errors.Is(err, bolterrors.ErrChecksum):
+		return &FileError{Path: path, Kind: ErrCorrupt, Err: err}
+	}
+	return fmt.Errorf("journal %s: %w", path, err)
+}
+
+// check reads the whole of a file just opened.
+func (j *Journal) check() error {
+	err := j.db.View(func(tx *bbolt.Tx) error {
+		info, err := os.Stat(j.path)
+		if err != nil {
+			return fmt.Errorf("journal %s: %w", j.path, err)
+		}
+		if info.Size() < tx.Size() {
+			return &FileError{Path: j.path, Kind: ErrCorrupt,
+				Err: fmt.Errorf("it has %d bytes and should have %d", info.Size(), tx.Size())}
+		}
+		if tx.Bucket(bucketName) == nil {
+			return &FileError{Path: j.path, Kind: ErrForeign, Err: fmt.Errorf("a bbolt file without bucket %q", bucketName)}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return j.Range(nil, func(_, _ []byte) error { return nil })
+}
+
+// boltOptions keeps the list of free pages in the file. Without it commits are
+// a page shorter, but opening walks all pages, and a bad one then ends the
+// process: that panic is in a goroutine of bbolt's own.
+func boltOptions(lockWait time.Duration) *bbolt.Options {
+	return &bbolt.Options{Timeout: lockWait, FreelistType: bbolt.FreelistMapType}
+}
+
+// syncDir makes the names in a directory durable.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
