@@ -34,6 +34,9 @@ func TestMemoryCrashBetweenWriteAndSync(t *testing.T) {
 	if got := contents(t, m); got != "a=third b=second " {
 		t.Errorf("before the crash: %s", got)
 	}
+	if got, err := m.Get([]byte("a")); err != nil || string(got) != "third" {
+		t.Errorf("before the crash: Get = %q, %v", got, err)
+	}
 
 	for _, tt := range []struct {
 		n    int

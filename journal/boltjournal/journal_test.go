@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -178,34 +179,53 @@ func TestBadFiles(t *testing.T) {
 		name  string
 		image []byte
 		kind  error
+		text  string
 	}{
-		{"empty", nil, ErrForeign},
-		{"text", []byte("hello\n"), ErrForeign},
-		{"long text", bytes.Repeat([]byte("hello\n"), 1<<14), ErrForeign},
-		{"zeros", make([]byte, 1<<16), ErrForeign},
-		{"another's bbolt file", foreign, ErrForeign},
-		{"a value changed", flipped, ErrCorrupt},
-		{"pages cleared", pageless, ErrCorrupt},
-		{"cut after the meta pages", image[:2*os.Getpagesize()], ErrCorrupt},
-		{"cut in the middle", image[:len(image)/2], ErrCorrupt},
+		{"empty", nil, ErrForeign, "the file is empty"},
+		{"text", []byte("hello\n"), ErrForeign, "invalid database"},
+		{"long text", bytes.Repeat([]byte("hello\n"), 1<<14), ErrForeign, "invalid database"},
+		{"zeros", make([]byte, 1<<16), ErrForeign, "invalid database"},
+		{"another's bbolt file", foreign, ErrForeign, "bucket"},
+		{"a value changed", flipped, ErrCorrupt, "checksum of record \"key 7\""},
+		{"pages cleared", pageless, ErrCorrupt, "bbolt"},
+		{"cut after the meta pages", image[:2*os.Getpagesize()], ErrCorrupt, "should have"},
+		{"cut in the middle", image[:len(image)/2], ErrCorrupt, "should have"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "journal")
 			writeFile(t, path, tt.image)
-			j, err := Open(path, Options{})
-			if err == nil {
-				j.Close()
-				t.Fatal("was opened")
+			for range 2 { // the second finds no lock left by the first
+				j, err := Open(path, Options{})
+				if err == nil {
+					j.Close()
+					t.Fatal("was opened")
+				}
+				file, ok := errors.AsType[*FileError](err)
+				if !ok || file.Path != path || !errors.Is(err, tt.kind) || !strings.Contains(err.Error(), tt.text) {
+					t.Errorf("%v, want a FileError: %v, with %q", err, tt.kind, tt.text)
+				}
 			}
-			file, ok := errors.AsType[*FileError](err)
-			if !ok || file.Path != path || !errors.Is(err, tt.kind) {
-				t.Errorf("%v, want a FileError: %v", err, tt.kind)
-			}
-			t.Log(err)
 			if after, err := os.ReadFile(path); err != nil || !bytes.Equal(after, tt.image) {
 				t.Errorf("the file was changed (%v)", err)
 			}
 		})
+	}
+}
+
+// The list of free pages is read last. Here bbolt keeps the lock.
+func TestBadFreeList(t *testing.T) {
+	dir := t.TempDir()
+	image := goodImage(t, dir)
+	const flagsOffset, freelistFlag = 8, 0x10
+	for page := os.Getpagesize(); page < len(image); page += os.Getpagesize() {
+		if image[page+flagsOffset] == freelistFlag {
+			image[page+flagsOffset] = 0x80
+		}
+	}
+	path := filepath.Join(dir, "bad")
+	writeFile(t, path, image)
+	if _, err := Open(path, Options{}); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("%v, want ErrCorrupt", err)
 	}
 }
 

@@ -38,6 +38,10 @@ func Open(path string, options Options) (*Journal, error) {
 			return nil, fmt.Errorf("journal %s: create: %w", path, err)
 		}
 	}
+	// Also for a file that was there: whoever made it may have died before.
+	if err := syncDir(filepath.Dir(path)); err != nil {
+		return nil, fmt.Errorf("journal %s: %w", path, err)
+	}
 	return open(path, options)
 }
 
@@ -45,8 +49,7 @@ func Open(path string, options Options) (*Journal, error) {
 // unless somebody else was faster. bbolt would write the first pages in place,
 // and a crash among them leaves a file that cannot be told from a damaged one.
 func create(path string) error {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, ".journal-*")
+	f, err := os.CreateTemp(filepath.Dir(path), ".journal-*")
 	if err != nil {
 		return err
 	}
@@ -68,7 +71,7 @@ func create(path string) error {
 	if err := os.Link(f.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return syncDir(dir)
+	return nil
 }
 
 func open(path string, options Options) (j *Journal, err error) {
@@ -76,67 +79,47 @@ func open(path string, options Options) (j *Journal, err error) {
 	if wait <= 0 || wait > lockWaitMax {
 		wait = lockWaitMax
 	}
-	// bbolt panics on bad pages, and on a file cut short the memory map faults.
-	// Both become errors. bbolt then leaves the file open and mapped; we can
-	// close it, but the map, and with it the lock, stays until the process ends.
-	var file *os.File
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	deadline := time.Now().Add(wait)
+	if err := verify(path, wait); err != nil {
+		return nil, err
+	}
 	defer func() {
+		// Only the list of free pages is read for the first time here. bbolt
+		// panics on a bad one and leaves the file mapped, and so locked, until
+		// the process ends.
 		if r := recover(); r != nil {
-			if file != nil {
-				file.Close()
-			}
 			j, err = nil, damaged(path, r)
 		}
 	}()
-
-	bolt := boltOptions(wait)
-	bolt.OpenFile = func(name string, flag int, mode os.FileMode) (*os.File, error) {
-		// Without O_CREATE: a file that has vanished since create is an error.
-		f, err := os.OpenFile(name, flag&^os.O_CREATE, mode)
-		if err != nil {
-			return nil, err
-		}
-		info, err := f.Stat()
-		if err == nil && info.Size() == 0 {
-			// bbolt would make it a new database. Records may have been lost here.
-			err = errEmpty
-		}
-		if err != nil {
-			f.Close()
-			return nil, err
-		}
-		file = f
-		return f, nil
-	}
-	db, err := bbolt.Open(path, fileMode, bolt)
+	writable := boltOptions(max(time.Until(deadline), 1)) // 0 would mean for ever
+	writable.OpenFile = openExisting
+	db, err := bbolt.Open(path, fileMode, writable)
 	if err != nil {
 		return nil, openError(path, err)
 	}
-	j = &Journal{path: path, db: db}
-	if err := j.check(); err != nil {
-		return nil, errors.Join(err, db.Close())
-	}
-	return j, nil
+	return &Journal{path: path, db: db}, nil
 }
 
-var errEmpty = errors.New("the file is empty")
+// verify reads every record of a file, without writing to it. bbolt itself
+// would believe the length that the file says it has, and read beyond its map.
+func verify(path string, wait time.Duration) error {
+	// A file that is cut short while we read it faults.
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 
-func openError(path string, err error) error {
-	switch {
-	case errors.Is(err, bolterrors.ErrTimeout):
-		return &LockedError{Path: path}
-	case errors.Is(err, errEmpty), errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrVersionMismatch):
-		return &FileError{Path: path, Kind: ErrForeign, Err: err}
-	case errors.Is(err, bolterrors.ErrChecksum):
-		return &FileError{Path: path, Kind: ErrCorrupt, Err: err}
+	options := boltOptions(wait)
+	options.OpenFile = openExisting
+	options.ReadOnly = true // then bbolt does not look for free pages
+	db, err := bbolt.Open(path, fileMode, options)
+	if err != nil {
+		return openError(path, err)
 	}
-	return fmt.Errorf("journal %s: %w", path, err)
+	j := &Journal{path: path, db: db}
+	return errors.Join(j.check(), db.Close())
 }
 
-// check reads the whole of a file just opened.
-func (j *Journal) check() error {
-	err := j.db.View(func(tx *bbolt.Tx) error {
+func (j *Journal) check() (err error) {
+	defer j.guard(&err)
+	err = j.db.View(func(tx *bbolt.Tx) error {
 		info, err := os.Stat(j.path)
 		if err != nil {
 			return fmt.Errorf("journal %s: %w", j.path, err)
@@ -154,6 +137,39 @@ func (j *Journal) check() error {
 		return err
 	}
 	return j.Range(nil, func(_, _ []byte) error { return nil })
+}
+
+var errEmpty = errors.New("the file is empty")
+
+// openExisting is how bbolt opens a file that should be a journal already. By
+// itself it would make a new database of one that is empty, or that has vanished
+// since we looked, and records may have been lost there.
+func openExisting(name string, flag int, mode os.FileMode) (*os.File, error) {
+	f, err := os.OpenFile(name, flag&^os.O_CREATE, mode)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && info.Size() == 0 {
+		err = errEmpty
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func openError(path string, err error) error {
+	switch {
+	case errors.Is(err, bolterrors.ErrTimeout):
+		return &LockedError{Path: path}
+	case errors.Is(err, errEmpty), errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrVersionMismatch):
+		return &FileError{Path: path, Kind: ErrForeign, Err: err}
+	case errors.Is(err, bolterrors.ErrChecksum):
+		return &FileError{Path: path, Kind: ErrCorrupt, Err: err}
+	}
+	return fmt.Errorf("journal %s: %w", path, err)
 }
 
 // boltOptions keeps the list of free pages in the file. Without it commits are

@@ -156,6 +156,10 @@ func rangeIsOneMoment(t *testing.T, j journal.Journal, _ func() journal.Journal)
 }
 
 func isolation(t *testing.T, j journal.Journal, reopen func() journal.Journal) {
+	// More than the other records here, so that a file has pages of records.
+	for i := range 100 {
+		put(t, j, fmt.Sprintf("filler %d", i), string(make([]byte, 100)))
+	}
 	key, value := []byte("key"), []byte("value")
 	if err := j.Put(key, value); err != nil {
 		t.Fatal(err)
@@ -180,14 +184,14 @@ func isolation(t *testing.T, j journal.Journal, reopen func() journal.Journal) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	expect(t, j, "", map[string]string{"key": "value"})
+	expect(t, j, "key", map[string]string{"key": "value"})
 
 	got, err = j.Get([]byte("key"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	put(t, j, "key", "other")
-	expect(t, reopen(), "", map[string]string{"key": "other"})
+	expect(t, reopen(), "key", map[string]string{"key": "other"})
 	if string(got) != "value" {
 		t.Errorf("what Get gave changed to %q", got)
 	}
