@@ -20,6 +20,15 @@ const (
 	magic         = "CDS1"
 	IdentityBytes = 209 // an identity envelope; its first byte, the version, is 1
 
+	offVersion   = 4
+	offEntityID  = 5
+	offThrough   = 37
+	offChainLink = 45
+	offOrigin    = offChainLink
+	offSequence  = offChainLink + 16
+	offCreatedAt = 77
+	offStateLen  = 85
+
 	headerBytes2    = 89
 	headerBytes3    = 93
 	headerBytesMost = headerBytes3
@@ -29,8 +38,14 @@ const (
 
 // The fields follow each other without a gap: these do not compile otherwise.
 var (
-	_ = [1]struct{}{}[headerBytes2-(len(magic)+1+32+8+32+8+4)]
-	_ = [1]struct{}{}[headerBytes3-(headerBytes2-4+8)]
+	_ = [1]struct{}{}[offVersion-len(magic)]
+	_ = [1]struct{}{}[offEntityID-(offVersion+1)]
+	_ = [1]struct{}{}[offThrough-(offEntityID+32)]
+	_ = [1]struct{}{}[offChainLink-(offThrough+8)]
+	_ = [1]struct{}{}[offCreatedAt-(offChainLink+proto0500.LinkBytes)]
+	_ = [1]struct{}{}[offStateLen-(offCreatedAt+8)]
+	_ = [1]struct{}{}[headerBytes2-(offStateLen+4)]
+	_ = [1]struct{}{}[headerBytes3-(offStateLen+8)]
 )
 
 // Header is what stands before the state.
@@ -116,22 +131,22 @@ func parseHeader(b []byte, accept3 bool) (Header, error) {
 	var h Header
 	c := frame.NewCursor("CDS1", b)
 	if m := c.Bytes("magic", len(magic)); string(m) != magic {
-		c.Fail("magic", fmt.Errorf("%w: %q", frame.ErrValue, m))
+		c.FailAt("magic", 0, fmt.Errorf("%w: %q", frame.ErrValue, m))
 	}
 	h.Version = c.U8("version")
 	if h.Version != Version2 && !(accept3 && h.Version == Version3) {
-		c.Fail("version", fmt.Errorf("%w: %d", frame.ErrVersion, h.Version))
+		c.FailAt("version", offVersion, fmt.Errorf("%w: %d", frame.ErrVersion, h.Version))
 	}
 	h.EntityID = c.Array32("entity_id")
 	h.ThroughSeq = proto0500.Seq(c.U64("through_seq"))
 	h.ChainLink.OriginHash = proto0500.Origin(c.U64("chain_link.origin_hash"))
 	if want := originOf(h.EntityID); c.Err() == nil && h.ChainLink.OriginHash != want {
-		c.Fail("chain_link.origin_hash", fmt.Errorf("%w: %d, the entity's is %d", frame.ErrValue, uint64(h.ChainLink.OriginHash), uint64(want)))
+		c.FailAt("chain_link.origin_hash", offOrigin, fmt.Errorf("%w: %d, the entity's is %d", frame.ErrValue, uint64(h.ChainLink.OriginHash), uint64(want)))
 	}
 	h.ChainLink.HorizonEncoded = c.U64("chain_link.horizon_encoded")
 	h.ChainLink.Sequence = proto0500.Seq(c.U64("chain_link.sequence"))
 	if h.ChainLink.Sequence != h.ThroughSeq {
-		c.Fail("chain_link.sequence", fmt.Errorf("%w: %d, through_seq is %d", frame.ErrValue, uint64(h.ChainLink.Sequence), uint64(h.ThroughSeq)))
+		c.FailAt("chain_link.sequence", offSequence, fmt.Errorf("%w: %d, through_seq is %d", frame.ErrValue, uint64(h.ChainLink.Sequence), uint64(h.ThroughSeq)))
 	}
 	h.ChainLink.ParentHash = c.U64("chain_link.parent_hash")
 	h.CreatedAt = c.U64("created_at")
@@ -162,10 +177,10 @@ func parseTrailer(b []byte, version uint8, base int64) (bindings, identity []byt
 	case 1:
 		identity = c.Bytes("identity_envelope", IdentityBytes)
 		if identity != nil && identity[0] != identityVersion {
-			c.Fail("identity_envelope", fmt.Errorf("%w: %d", frame.ErrVersion, identity[0]))
+			c.FailAt("identity_envelope", c.Offset()-IdentityBytes, fmt.Errorf("%w: %d", frame.ErrVersion, identity[0]))
 		}
 	default:
-		c.Fail("flag", fmt.Errorf("%w: %d", frame.ErrFlags, flag))
+		c.FailAt("flag", c.Offset()-1, fmt.Errorf("%w: %d", frame.ErrFlags, flag))
 	}
 	if err := c.Done(); err != nil {
 		return nil, nil, shifted(err, base)

@@ -96,7 +96,7 @@ func NewPlacer(cfg PlacerConfig) (*Placer, error) {
 }
 
 // Place puts the chunk m, which is borrowed, where it belongs. It is fresh when it was not there before; the same bytes
-// again are ignored. A chunk that is none of this transfer, or not as long as its index says, is ErrMismatch; the same
+// again are ignored, also while another lane is still writing them. A chunk that is none of this transfer, or not as long as its index says, is ErrMismatch; the same
 // chunk with other bytes ErrConflict; both are *ChunkError and change nothing. An error of State is wrapped in one too,
 // and leaves the chunk missing.
 func (p *Placer) Place(m *proto0500.SnapshotReady) (fresh bool, err error) {
