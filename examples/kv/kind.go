@@ -1,0 +1,97 @@
+package kv
+
+import (
+	"log/slog"
+	"sync"
+
+	"ferry/daemon"
+)
+
+// Schema is the version of the state and the events that this package writes.
+const Schema = 1
+
+// Options of a store. The zero value is a store that starts empty.
+type Options struct {
+	// FillBytes of values are loaded when an empty store is created, below its
+	// first event: incompressible, the same for the same FillSeed. Give it only
+	// to the node that creates a daemon; a target that is about to restore one
+	// would fill its store for nothing. Default 0.
+	FillBytes int64
+	FillSeed  uint64
+
+	// MapBytes is how much address space the file is mapped into from the
+	// start. While the file is smaller, an open snapshot stops no writer.
+	// Default: 64 GiB where pointers have 64 bits, and four times the file
+	// where that is more; less where the system refuses that much.
+	MapBytes int64
+
+	// GrowBytes is by how much the file grows at once; each growth costs a
+	// sync. Default 64 MiB.
+	GrowBytes int
+
+	// Stores, when set, has each store that is open under its daemon's name.
+	Stores *Stores
+}
+
+// Kind makes kv daemons, for a host to register.
+func Kind(opts Options) daemon.Kind {
+	return daemon.Kind{
+		Name:   "kv",
+		Schema: Schema,
+		Open: func(env daemon.Env) (daemon.Daemon, error) {
+			s, err := Open(env, opts)
+			if err != nil {
+				return nil, err
+			}
+			return s, nil
+		},
+	}
+}
+
+// Stores finds the stores that are open in a process by name, for those who
+// read them beside the host: the HTTP handler. The zero value is ready.
+type Stores struct {
+	mu   sync.Mutex
+	open map[string]*Store
+}
+
+// Get is the store of that name opened last, or nil when none is open. It may
+// be closed at any time; its methods then say ErrClosed.
+func (s *Stores) Get(name string) *Store {
+	if s == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.open[name]
+}
+
+func (s *Stores) put(name string, store *Store) {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open == nil {
+		s.open = make(map[string]*Store)
+	}
+	s.open[name] = store
+}
+
+func (s *Stores) drop(name string, store *Store) {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open[name] == store {
+		delete(s.open, name)
+	}
+}
+
+func logger(l *slog.Logger) *slog.Logger {
+	if l == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return l
+}
