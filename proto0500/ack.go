@@ -34,13 +34,13 @@ func (m Ack) Append(dst []byte, _ *frame.Limits) ([]byte, error) {
 
 // Decode reads the message from b, which must hold nothing else.
 func (m *Ack) Decode(b []byte, _ *frame.Limits) error {
-	c := open(KindAck, "Ack", b)
-	*m = Ack{
-		DaemonOrigin: Origin(c.U64("daemon_origin")),
-		Seq:          Seq(c.U64("seq")),
-		Head:         ReadLink(&c, "head"),
-		HeadHash:     c.U64("head_hash"),
-		StateDigest:  c.U64("state_digest"),
-	}
+	var c frame.Cursor
+	c.Reset("Ack", b)
+	c.Expect("discriminant", uint8(KindAck))
+	m.DaemonOrigin = Origin(c.U64("daemon_origin"))
+	m.Seq = Seq(c.U64("seq"))
+	m.Head = ReadLink(&c, "head")
+	m.HeadHash = c.U64("head_hash")
+	m.StateDigest = c.U64("state_digest")
 	return c.Done()
 }

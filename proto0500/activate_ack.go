@@ -26,10 +26,10 @@ func (m ActivateAck) Append(dst []byte, _ *frame.Limits) ([]byte, error) {
 
 // Decode reads the message from b, which must hold nothing else.
 func (m *ActivateAck) Decode(b []byte, _ *frame.Limits) error {
-	c := open(KindActivateAck, "ActivateAck", b)
-	*m = ActivateAck{
-		DaemonOrigin: Origin(c.U64("daemon_origin")),
-		ReplayedSeq:  Seq(c.U64("replayed_seq")),
-	}
+	var c frame.Cursor
+	c.Reset("ActivateAck", b)
+	c.Expect("discriminant", uint8(KindActivateAck))
+	m.DaemonOrigin = Origin(c.U64("daemon_origin"))
+	m.ReplayedSeq = Seq(c.U64("replayed_seq"))
 	return c.Done()
 }

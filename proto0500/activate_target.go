@@ -24,7 +24,9 @@ func (m ActivateTarget) Append(dst []byte, _ *frame.Limits) ([]byte, error) {
 
 // Decode reads the message from b, which must hold nothing else.
 func (m *ActivateTarget) Decode(b []byte, _ *frame.Limits) error {
-	c := open(KindActivateTarget, "ActivateTarget", b)
-	*m = ActivateTarget{DaemonOrigin: Origin(c.U64("daemon_origin"))}
+	var c frame.Cursor
+	c.Reset("ActivateTarget", b)
+	c.Expect("discriminant", uint8(KindActivateTarget))
+	m.DaemonOrigin = Origin(c.U64("daemon_origin"))
 	return c.Done()
 }

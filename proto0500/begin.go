@@ -28,11 +28,11 @@ func (m Begin) Append(dst []byte, _ *frame.Limits) ([]byte, error) {
 
 // Decode reads the message from b, which must hold nothing else.
 func (m *Begin) Decode(b []byte, _ *frame.Limits) error {
-	c := open(KindBegin, "Begin", b)
-	*m = Begin{
-		DaemonOrigin: Origin(c.U64("daemon_origin")),
-		TargetNode:   NodeID(c.U64("target_node")),
-		Floor:        frame.Epoch(c.U64("floor")),
-	}
+	var c frame.Cursor
+	c.Reset("Begin", b)
+	c.Expect("discriminant", uint8(KindBegin))
+	m.DaemonOrigin = Origin(c.U64("daemon_origin"))
+	m.TargetNode = NodeID(c.U64("target_node"))
+	m.Floor = frame.Epoch(c.U64("floor"))
 	return c.Done()
 }

@@ -38,24 +38,25 @@ func (m BufferedEvents) Append(dst []byte, lim *frame.Limits) ([]byte, error) {
 	dst = le.AppendUint32(appendOrigin(dst, KindBufferedEvents, m.DaemonOrigin), uint32(m.Events.n))
 	dst = append(dst, m.Events.raw...)
 	for i := range m.Events.list {
-		at := len(dst)
-		dst = dst[:at+m.Events.list[i].bytes()]
-		m.Events.list[i].put(dst[at:])
+		dst = m.Events.list[i].append(dst)
 	}
 	return dst, nil
 }
 
 // Decode reads the message from b, which must hold nothing else. The events borrow from b.
 func (m *BufferedEvents) Decode(b []byte, lim *frame.Limits) error {
-	c := open(KindBufferedEvents, "BufferedEvents", b)
-	*m = BufferedEvents{DaemonOrigin: Origin(c.U64("daemon_origin"))}
+	var c frame.Cursor
+	c.Reset("BufferedEvents", b)
+	c.Expect("discriminant", uint8(KindBufferedEvents))
+	m.DaemonOrigin = Origin(c.U64("daemon_origin"))
+	m.Events = Events{}
 	count := c.U32("count")
 	switch {
 	case c.Err() != nil:
 	case uint64(count) > uint64(c.Remaining()/EventBytesMin):
-		c.Fail("count", errCountOverBytes)
+		c.FailAt("count", 9, errCountOverBytes)
 	case count > lim.EventsMax:
-		c.Fail("count", frame.OverLimit(uint64(count), uint64(lim.EventsMax)))
+		c.FailAt("count", 9, frame.OverLimit(uint64(count), uint64(lim.EventsMax)))
 	default:
 		m.Events = readEvents(&c, count, lim)
 	}

@@ -24,7 +24,9 @@ func (m CleanupComplete) Append(dst []byte, _ *frame.Limits) ([]byte, error) {
 
 // Decode reads the message from b, which must hold nothing else.
 func (m *CleanupComplete) Decode(b []byte, _ *frame.Limits) error {
-	c := open(KindCleanupComplete, "CleanupComplete", b)
-	*m = CleanupComplete{DaemonOrigin: Origin(c.U64("daemon_origin"))}
+	var c frame.Cursor
+	c.Reset("CleanupComplete", b)
+	c.Expect("discriminant", uint8(KindCleanupComplete))
+	m.DaemonOrigin = Origin(c.U64("daemon_origin"))
 	return c.Done()
 }

@@ -26,10 +26,10 @@ func (m CutoverNotify) Append(dst []byte, _ *frame.Limits) ([]byte, error) {
 
 // Decode reads the message from b, which must hold nothing else.
 func (m *CutoverNotify) Decode(b []byte, _ *frame.Limits) error {
-	c := open(KindCutoverNotify, "CutoverNotify", b)
-	*m = CutoverNotify{
-		DaemonOrigin: Origin(c.U64("daemon_origin")),
-		TargetNode:   NodeID(c.U64("target_node")),
-	}
+	var c frame.Cursor
+	c.Reset("CutoverNotify", b)
+	c.Expect("discriminant", uint8(KindCutoverNotify))
+	m.DaemonOrigin = Origin(c.U64("daemon_origin"))
+	m.TargetNode = NodeID(c.U64("target_node"))
 	return c.Done()
 }

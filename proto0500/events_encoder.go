@@ -36,11 +36,7 @@ func (e *EventsEncoder) Add(ev Event, lim *frame.Limits) error {
 		}
 		return overLimit(KindBufferedEvents, "message", size, uint64(lim.MessageBytesMax))
 	}
-	var head [eventHeadBytes]byte
-	ev.Link.put(head[:])
-	le.PutUint32(head[LinkBytes:], uint32(len(ev.Payload)))
-	e.buf = append(append(e.buf, head[:]...), ev.Payload...)
-	e.buf = le.AppendUint64(e.buf, ev.ReceivedAt)
+	e.buf = ev.append(e.buf)
 	e.n++
 	return nil
 }

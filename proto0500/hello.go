@@ -57,10 +57,12 @@ func (m Hello) Append(dst []byte, _ *frame.Limits) ([]byte, error) {
 
 // Decode reads the message from b, which must hold nothing else.
 func (m *Hello) Decode(b []byte, _ *frame.Limits) error {
-	c := open(KindHello, "Hello", b)
-	*m = Hello{Version: c.U8("version")}
+	var c frame.Cursor
+	c.Reset("Hello", b)
+	c.Expect("discriminant", uint8(KindHello))
+	m.Version = c.U8("version")
 	if m.Version != HelloVersion {
-		c.Fail("version", helloVersion(m.Version))
+		c.FailAt("version", 1, helloVersion(m.Version))
 	}
 	m.Features = c.U64("features")
 	m.ChunkBytesMax = c.U32("chunk_bytes_max")

@@ -104,7 +104,7 @@ func (l Link) Append(dst []byte) []byte {
 	return append(dst, b[:]...)
 }
 
-func (l Link) put(b []byte) {
+func (l *Link) put(b []byte) {
 	_ = b[LinkBytes-1]
 	le.PutUint64(b[0:], uint64(l.OriginHash))
 	le.PutUint64(b[8:], l.HorizonEncoded)

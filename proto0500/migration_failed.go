@@ -31,10 +31,10 @@ func (m MigrationFailed) Append(dst []byte, lim *frame.Limits) ([]byte, error) {
 
 // Decode reads the message from b, which must hold nothing else. The text borrows from b.
 func (m *MigrationFailed) Decode(b []byte, lim *frame.Limits) error {
-	c := open(KindMigrationFailed, "MigrationFailed", b)
-	*m = MigrationFailed{
-		DaemonOrigin: Origin(c.U64("daemon_origin")),
-		Reason:       readReason(&c, lim),
-	}
+	var c frame.Cursor
+	c.Reset("MigrationFailed", b)
+	c.Expect("discriminant", uint8(KindMigrationFailed))
+	m.DaemonOrigin = Origin(c.U64("daemon_origin"))
+	m.Reason.read(&c, lim)
 	return c.Done()
 }

@@ -52,12 +52,12 @@ func (m Prepare) Append(dst []byte, lim *frame.Limits) ([]byte, error) {
 
 // Decode reads the message from b, which must hold nothing else. Name and DaemonKind borrow from b.
 func (m *Prepare) Decode(b []byte, lim *frame.Limits) error {
-	c := open(KindPrepare, "Prepare", b)
-	*m = Prepare{
-		DaemonOrigin: Origin(c.U64("daemon_origin")),
-		SourceNode:   NodeID(c.U64("source_node")),
-		EntityID:     c.Array32("entity_id"),
-	}
+	var c frame.Cursor
+	c.Reset("Prepare", b)
+	c.Expect("discriminant", uint8(KindPrepare))
+	m.DaemonOrigin = Origin(c.U64("daemon_origin"))
+	m.SourceNode = NodeID(c.U64("source_node"))
+	m.EntityID = c.Array32("entity_id")
 	m.Name, m.DaemonKind = readNames(&c, lim)
 	m.Schema = c.U32("schema")
 	m.StateBytes = c.U64("state_bytes")

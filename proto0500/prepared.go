@@ -36,13 +36,13 @@ func (m Prepared) Append(dst []byte, _ *frame.Limits) ([]byte, error) {
 
 // Decode reads the message from b, which must hold nothing else.
 func (m *Prepared) Decode(b []byte, _ *frame.Limits) error {
-	c := open(KindPrepared, "Prepared", b)
-	*m = Prepared{
-		DaemonOrigin:      Origin(c.U64("daemon_origin")),
-		ChunkBytes:        c.U32("chunk_bytes"),
-		EventPayloadBytes: c.U32("event_payload_bytes"),
-		CreditBytes:       c.U64("credit_bytes"),
-		Lanes:             c.U8("lanes"),
-	}
+	var c frame.Cursor
+	c.Reset("Prepared", b)
+	c.Expect("discriminant", uint8(KindPrepared))
+	m.DaemonOrigin = Origin(c.U64("daemon_origin"))
+	m.ChunkBytes = c.U32("chunk_bytes")
+	m.EventPayloadBytes = c.U32("event_payload_bytes")
+	m.CreditBytes = c.U64("credit_bytes")
+	m.Lanes = c.U8("lanes")
 	return c.Done()
 }

@@ -35,8 +35,11 @@ func (m Progress) Append(dst []byte, _ *frame.Limits) ([]byte, error) {
 
 // Decode reads the message from b, which must hold nothing else. The counters borrow from b.
 func (m *Progress) Decode(b []byte, _ *frame.Limits) error {
-	c := open(KindProgress, "Progress", b)
-	*m = Progress{DaemonOrigin: Origin(c.U64("daemon_origin"))}
+	var c frame.Cursor
+	c.Reset("Progress", b)
+	c.Expect("discriminant", uint8(KindProgress))
+	m.DaemonOrigin = Origin(c.U64("daemon_origin"))
+	m.Counters = Counters{}
 	if n := int(c.U8("count")); n > 0 {
 		m.Counters.raw = c.Bytes("counters", n*counterBytes)
 	}

@@ -24,7 +24,9 @@ func (m Query) Append(dst []byte, _ *frame.Limits) ([]byte, error) {
 
 // Decode reads the message from b, which must hold nothing else.
 func (m *Query) Decode(b []byte, _ *frame.Limits) error {
-	c := open(KindQuery, "Query", b)
-	*m = Query{DaemonOrigin: Origin(c.U64("daemon_origin"))}
+	var c frame.Cursor
+	c.Reset("Query", b)
+	c.Expect("discriminant", uint8(KindQuery))
+	m.DaemonOrigin = Origin(c.U64("daemon_origin"))
 	return c.Done()
 }

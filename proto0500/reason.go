@@ -88,8 +88,8 @@ func (r Reason) String() string {
 	return r.Code.String()
 }
 
-func readReason(c *frame.Cursor, lim *frame.Limits) Reason {
-	r := Reason{Code: Code(c.U16("code"))}
+func (r *Reason) read(c *frame.Cursor, lim *frame.Limits) {
+	r.Code, r.Text, r.Attempts = Code(c.U16("code")), nil, 0
 	switch r.Code {
 	case CodeNotReady, CodeFactoryNotFound, CodeComputeNotSupported, CodeAlreadyMigrating:
 	case CodeStateFailed, CodeIdentityTransportFailed:
@@ -98,9 +98,8 @@ func readReason(c *frame.Cursor, lim *frame.Limits) Reason {
 	case CodeNotReadyTimeout:
 		r.Attempts = c.U8("attempts")
 	default:
-		c.Fail("code", fmt.Errorf("%w: code %d", frame.ErrUnknown, uint16(r.Code)))
+		c.FailAt("code", c.Offset()-2, fmt.Errorf("%w: code %d", frame.ErrUnknown, uint16(r.Code)))
 	}
-	return r
 }
 
 func (r Reason) append(dst []byte, lim *frame.Limits) ([]byte, error) {

@@ -69,12 +69,12 @@ func (m Rejected) Append(dst []byte, lim *frame.Limits) ([]byte, error) {
 
 // Decode reads the message from b, which must hold nothing else. The text borrows from b.
 func (m *Rejected) Decode(b []byte, lim *frame.Limits) error {
-	c := open(KindRejected, "Rejected", b)
-	*m = Rejected{
-		DaemonOrigin: Origin(c.U64("daemon_origin")),
-		Refused:      Kind(c.U8("kind")),
-		Reason:       RejectReason(c.U8("reason")),
-	}
+	var c frame.Cursor
+	c.Reset("Rejected", b)
+	c.Expect("discriminant", uint8(KindRejected))
+	m.DaemonOrigin = Origin(c.U64("daemon_origin"))
+	m.Refused = Kind(c.U8("kind"))
+	m.Reason = RejectReason(c.U8("reason"))
 	m.Text = readText(&c, "text", int(c.U16("len")), lim)
 	return c.Done()
 }

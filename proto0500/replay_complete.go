@@ -29,11 +29,11 @@ func (m ReplayComplete) Append(dst []byte, _ *frame.Limits) ([]byte, error) {
 
 // Decode reads the message from b, which must hold nothing else.
 func (m *ReplayComplete) Decode(b []byte, _ *frame.Limits) error {
-	c := open(KindReplayComplete, "ReplayComplete", b)
-	*m = ReplayComplete{
-		DaemonOrigin: Origin(c.U64("daemon_origin")),
-		ReplayedSeq:  Seq(c.U64("replayed_seq")),
-		TargetHead:   ReadLink(&c, "target_head"),
-	}
+	var c frame.Cursor
+	c.Reset("ReplayComplete", b)
+	c.Expect("discriminant", uint8(KindReplayComplete))
+	m.DaemonOrigin = Origin(c.U64("daemon_origin"))
+	m.ReplayedSeq = Seq(c.U64("replayed_seq"))
+	m.TargetHead = ReadLink(&c, "target_head")
 	return c.Done()
 }

@@ -78,15 +78,15 @@ func (m Report) Append(dst []byte, lim *frame.Limits) ([]byte, error) {
 
 // Decode reads the message from b, which must hold nothing else. Name and DaemonKind borrow from b.
 func (m *Report) Decode(b []byte, lim *frame.Limits) error {
-	c := open(KindReport, "Report", b)
-	*m = Report{
-		DaemonOrigin: Origin(c.U64("daemon_origin")),
-		Epoch:        frame.Epoch(c.U64("epoch")),
-		LiveEpoch:    frame.Epoch(c.U64("live_epoch")),
-		State:        State(c.U8("state")),
-	}
+	var c frame.Cursor
+	c.Reset("Report", b)
+	c.Expect("discriminant", uint8(KindReport))
+	m.DaemonOrigin = Origin(c.U64("daemon_origin"))
+	m.Epoch = frame.Epoch(c.U64("epoch"))
+	m.LiveEpoch = frame.Epoch(c.U64("live_epoch"))
+	m.State = State(c.U8("state"))
 	if !m.State.known() {
-		c.Fail("state", fmt.Errorf("%w: %v", frame.ErrValue, m.State))
+		c.FailAt("state", 25, fmt.Errorf("%w: %v", frame.ErrValue, m.State))
 	}
 	m.Peer = NodeID(c.U64("peer"))
 	m.Orchestrator = NodeID(c.U64("orchestrator"))

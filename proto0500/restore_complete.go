@@ -26,10 +26,10 @@ func (m RestoreComplete) Append(dst []byte, _ *frame.Limits) ([]byte, error) {
 
 // Decode reads the message from b, which must hold nothing else.
 func (m *RestoreComplete) Decode(b []byte, _ *frame.Limits) error {
-	c := open(KindRestoreComplete, "RestoreComplete", b)
-	*m = RestoreComplete{
-		DaemonOrigin: Origin(c.U64("daemon_origin")),
-		RestoredSeq:  Seq(c.U64("restored_seq")),
-	}
+	var c frame.Cursor
+	c.Reset("RestoreComplete", b)
+	c.Expect("discriminant", uint8(KindRestoreComplete))
+	m.DaemonOrigin = Origin(c.U64("daemon_origin"))
+	m.RestoredSeq = Seq(c.U64("restored_seq"))
 	return c.Done()
 }

@@ -33,13 +33,13 @@ func (m Seal) Append(dst []byte, _ *frame.Limits) ([]byte, error) {
 
 // Decode reads the message from b, which must hold nothing else.
 func (m *Seal) Decode(b []byte, _ *frame.Limits) error {
-	c := open(KindSeal, "Seal", b)
-	*m = Seal{
-		DaemonOrigin: Origin(c.U64("daemon_origin")),
-		Seq:          Seq(c.U64("seq")),
-		Head:         ReadLink(&c, "head"),
-		HeadHash:     c.U64("head_hash"),
-		StateDigest:  c.U64("state_digest"),
-	}
+	var c frame.Cursor
+	c.Reset("Seal", b)
+	c.Expect("discriminant", uint8(KindSeal))
+	m.DaemonOrigin = Origin(c.U64("daemon_origin"))
+	m.Seq = Seq(c.U64("seq"))
+	m.Head = ReadLink(&c, "head")
+	m.HeadHash = c.U64("head_hash")
+	m.StateDigest = c.U64("state_digest")
 	return c.Done()
 }

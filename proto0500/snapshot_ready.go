@@ -71,7 +71,9 @@ func (m SnapshotReady) AppendChunkHeader(dst []byte, n int, lim *frame.Limits) (
 
 // Decode reads the message from b, which must hold nothing else. SnapshotBytes borrows from b.
 func (m *SnapshotReady) Decode(b []byte, lim *frame.Limits) error {
-	c := open(KindSnapshotReady, "SnapshotReady", b)
+	var c frame.Cursor
+	c.Reset("SnapshotReady", b)
+	c.Expect("discriminant", uint8(KindSnapshotReady))
 	n := m.readHeader(&c, lim)
 	m.SnapshotBytes = c.Bytes("snapshot_bytes", n)
 	return c.Done()
@@ -80,19 +82,20 @@ func (m *SnapshotReady) Decode(b []byte, lim *frame.Limits) error {
 // DecodeChunkHeader reads the first 29 bytes of the message, which b must hold alone, and returns the length of the
 // chunk that follows them: so it can be read to its own place. SnapshotBytes is set to nil.
 func (m *SnapshotReady) DecodeChunkHeader(b []byte, lim *frame.Limits) (n int, err error) {
-	c := open(KindSnapshotReady, "SnapshotReady", b)
+	var c frame.Cursor
+	c.Reset("SnapshotReady", b)
+	c.Expect("discriminant", uint8(KindSnapshotReady))
 	n = m.readHeader(&c, lim)
 	return n, c.Done()
 }
 
 // readHeader judges the numbers in the crate's order, len before looking whether its bytes are there.
 func (m *SnapshotReady) readHeader(c *frame.Cursor, lim *frame.Limits) int {
-	*m = SnapshotReady{
-		DaemonOrigin: Origin(c.U64("daemon_origin")),
-		SeqThrough:   Seq(c.U64("seq_through")),
-		ChunkIndex:   c.U32("chunk_index"),
-		TotalChunks:  c.U32("total_chunks"),
-	}
+	m.DaemonOrigin = Origin(c.U64("daemon_origin"))
+	m.SeqThrough = Seq(c.U64("seq_through"))
+	m.ChunkIndex = c.U32("chunk_index")
+	m.TotalChunks = c.U32("total_chunks")
+	m.SnapshotBytes = nil
 	n := c.U32("len")
 	switch {
 	case c.Err() != nil:
@@ -104,7 +107,7 @@ func (m *SnapshotReady) readHeader(c *frame.Cursor, lim *frame.Limits) int {
 	case m.ChunkIndex >= m.TotalChunks:
 		c.FailAt("chunk_index", 17, chunkOutside(m.ChunkIndex, m.TotalChunks))
 	case n > lim.ChunkBytesMax:
-		c.Fail("len", frame.OverLimit(uint64(n), uint64(lim.ChunkBytesMax)))
+		c.FailAt("len", 25, frame.OverLimit(uint64(n), uint64(lim.ChunkBytesMax)))
 	default:
 		return int(n)
 	}

@@ -26,10 +26,10 @@ func (m TakeSnapshot) Append(dst []byte, _ *frame.Limits) ([]byte, error) {
 
 // Decode reads the message from b, which must hold nothing else.
 func (m *TakeSnapshot) Decode(b []byte, _ *frame.Limits) error {
-	c := open(KindTakeSnapshot, "TakeSnapshot", b)
-	*m = TakeSnapshot{
-		DaemonOrigin: Origin(c.U64("daemon_origin")),
-		TargetNode:   NodeID(c.U64("target_node")),
-	}
+	var c frame.Cursor
+	c.Reset("TakeSnapshot", b)
+	c.Expect("discriminant", uint8(KindTakeSnapshot))
+	m.DaemonOrigin = Origin(c.U64("daemon_origin"))
+	m.TargetNode = NodeID(c.U64("target_node"))
 	return c.Done()
 }

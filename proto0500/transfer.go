@@ -44,15 +44,15 @@ func (m Transfer) Append(dst []byte, _ *frame.Limits) ([]byte, error) {
 
 // Decode reads the message from b, which must hold nothing else.
 func (m *Transfer) Decode(b []byte, _ *frame.Limits) error {
-	c := open(KindTransfer, "Transfer", b)
-	*m = Transfer{
-		DaemonOrigin: Origin(c.U64("daemon_origin")),
-		SeqThrough:   Seq(c.U64("seq_through")),
-		HeadHash:     c.U64("head_hash"),
-		Size:         c.U64("size"),
-		StateSize:    c.U64("state_size"),
-		ChunkSize:    c.U32("chunk_size"),
-	}
+	var c frame.Cursor
+	c.Reset("Transfer", b)
+	c.Expect("discriminant", uint8(KindTransfer))
+	m.DaemonOrigin = Origin(c.U64("daemon_origin"))
+	m.SeqThrough = Seq(c.U64("seq_through"))
+	m.HeadHash = c.U64("head_hash")
+	m.Size = c.U64("size")
+	m.StateSize = c.U64("state_size")
+	m.ChunkSize = c.U32("chunk_size")
 	copy(m.Digest[:], c.Bytes("digest", len(m.Digest)))
 	m.Final = flag(&c, "final")
 	return c.Done()

@@ -37,14 +37,15 @@ func (m TransferStatus) Append(dst []byte, lim *frame.Limits) ([]byte, error) {
 
 // Decode reads the message from b, which must hold nothing else. The ranges borrow from b.
 func (m *TransferStatus) Decode(b []byte, lim *frame.Limits) error {
-	c := open(KindTransferStatus, "TransferStatus", b)
-	*m = TransferStatus{
-		DaemonOrigin: Origin(c.U64("daemon_origin")),
-		SeqThrough:   Seq(c.U64("seq_through")),
-	}
+	var c frame.Cursor
+	c.Reset("TransferStatus", b)
+	c.Expect("discriminant", uint8(KindTransferStatus))
+	m.DaemonOrigin = Origin(c.U64("daemon_origin"))
+	m.SeqThrough = Seq(c.U64("seq_through"))
+	m.Ranges = Ranges{}
 	count := c.U32("count")
 	if uint64(count) > uint64(c.Remaining()/rangeBytes) {
-		c.Fail("count", errCountOverBytes)
+		c.FailAt("count", 17, errCountOverBytes)
 	} else if count > 0 {
 		m.Ranges.raw = c.Bytes("ranges", int(count)*rangeBytes)
 		if i, err := m.Ranges.check(lim); err != nil {

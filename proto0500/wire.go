@@ -10,15 +10,6 @@ import (
 
 var le = binary.LittleEndian
 
-// open starts to decode a message whose discriminant must be k.
-func open(k Kind, name string, b []byte) frame.Cursor {
-	c := frame.NewCursor(name, b)
-	if d := c.U8("discriminant"); d != uint8(k) {
-		c.Fail("discriminant", fmt.Errorf("%w: %d", frame.ErrUnknown, d))
-	}
-	return c
-}
-
 // appendOrigin appends what most messages begin with.
 func appendOrigin(dst []byte, k Kind, o Origin) []byte {
 	return le.AppendUint64(append(dst, byte(k)), uint64(o))
@@ -32,7 +23,7 @@ func appendPair(dst []byte, k Kind, o Origin, v uint64) []byte {
 func flag(c *frame.Cursor, field string) bool {
 	v := c.U8(field)
 	if v > 1 {
-		c.Fail(field, fmt.Errorf("%w: %d is neither 0 nor 1", frame.ErrValue, v))
+		c.FailAt(field, c.Offset()-1, fmt.Errorf("%w: %d is neither 0 nor 1", frame.ErrValue, v))
 	}
 	return v == 1
 }
@@ -56,7 +47,7 @@ func readText(c *frame.Cursor, field string, n int, lim *frame.Limits) Text {
 	}
 	t := c.Bytes(field, n)
 	if !utf8.Valid(t) {
-		c.Fail(field, frame.ErrText)
+		c.FailAt(field, c.Offset()-n, frame.ErrText)
 		return nil
 	}
 	return t
