@@ -173,3 +173,7 @@ func (b byteSnapshot) ReadAt(p []byte, off int64) (int, error) {
 
 func (b byteSnapshot) Size() int64  { return int64(len(b)) }
 func (b byteSnapshot) Close() error { return nil }
+
+// Sizer is implemented by a daemon that can tell how large a snapshot would be
+// about now, in bytes: for status and for the target's admission.
+type Sizer interface{ StateBytes() int64 }

@@ -1,0 +1,139 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"ferry/frame"
+	"ferry/identity"
+	"ferry/journal"
+	"ferry/migration"
+	"ferry/proto0500"
+	"ferry/transport"
+)
+
+// Config is what a Host needs. Key, Dir, Journal, Kinds and Resolver are
+// required; the zero value of the rest works.
+type Config struct {
+	Key      *identity.Key
+	Dir      string          // the daemons' state lies below it
+	Journal  journal.Journal // the records; it must lie on a disk that lasts as long as Dir's
+	Kinds    []Kind
+	Resolver transport.Resolver
+
+	// Orchestrators may move this node's daemons. The zero value allows nobody:
+	// the node then serves, and never moves anything.
+	Orchestrators identity.AllowList
+	// OnAuthority is called when this node learns that the authority over a
+	// daemon has changed: to itself, or to the target of a move away. It must
+	// return at once.
+	OnAuthority func(Authority)
+
+	// Limits is what this node takes from a peer, and bounds an event's
+	// payload. Zero: frame.Default.
+	Limits frame.Limits
+	// StateBytesMax is the largest snapshot that this node takes. 0: 1 TiB.
+	StateBytesMax int64
+	// AttemptsMax is how many daemons may be on their way here at once; more
+	// are answered with NotReady. 0: 16.
+	AttemptsMax int
+	// ChunkBytes is how much of a snapshot goes into one frame. 0: 256 KiB.
+	ChunkBytes uint32
+	// Lanes is how many streams carry a snapshot. 0: 4.
+	Lanes int
+	// LogBytes is how far the host's log of a daemon grows before a checkpoint
+	// replaces it. 0: 64 MiB.
+	LogBytes int64
+
+	// AttemptTimeout ends a move that has made no progress for so long. 0: 30 s.
+	AttemptTimeout time.Duration
+	// BlackoutMax is how long writes wait for a cutover before the source
+	// serves on and tries again. 0: 2 s.
+	BlackoutMax time.Duration
+	// AskEvery is how often source and target ask each other how an interrupted
+	// move ended. 0: 500 ms.
+	AskEvery time.Duration
+	// Retain is how long the source keeps its copy after the target went live,
+	// when no orchestrator releases it. 0: 30 s.
+	Retain time.Duration
+
+	// Transport adjusts the endpoint's configuration before it is made; its
+	// Key, Resolver and Handler are the host's. May be nil.
+	Transport func(*transport.Config)
+
+	// Now is the wall clock, for information only. Nil: time.Now.
+	Now func() time.Time
+	Log *slog.Logger // nil: discarded
+}
+
+// Authority says which node serves a daemon from an epoch on.
+type Authority struct {
+	Name   string
+	Origin proto0500.Origin
+	Node   proto0500.NodeID
+	Epoch  frame.Epoch
+}
+
+// memLogBytesMax bounds what an in-memory daemon's log holds during a move.
+const memLogBytesMax = 64 << 20
+
+func (c *Config) validate() error {
+	switch {
+	case c.Key == nil:
+		return errors.New("daemon: Config.Key is required")
+	case c.Dir == "":
+		return errors.New("daemon: Config.Dir is required")
+	case c.Journal == nil:
+		return errors.New("daemon: Config.Journal is required")
+	case c.Resolver == nil:
+		return errors.New("daemon: Config.Resolver is required")
+	}
+	for _, k := range c.Kinds {
+		if len(k.Name) == 0 || len(k.Name) > 255 || k.Open == nil {
+			return fmt.Errorf("daemon: kind %q needs a name of 1 to 255 bytes and an Open", k.Name)
+		}
+	}
+	if c.Limits == (frame.Limits{}) {
+		c.Limits = frame.Default()
+	}
+	setDefault(&c.StateBytesMax, 1<<40)
+	setDefault(&c.AttemptsMax, 16)
+	setDefault(&c.ChunkBytes, 256<<10)
+	setDefault(&c.Lanes, 4)
+	setDefault(&c.LogBytes, 64<<20)
+	setDefault(&c.AttemptTimeout, 30*time.Second)
+	setDefault(&c.BlackoutMax, 2*time.Second)
+	setDefault(&c.AskEvery, 500*time.Millisecond)
+	setDefault(&c.Retain, 30*time.Second)
+	c.ChunkBytes = min(c.ChunkBytes, c.Limits.ChunkBytesMax)
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return nil
+}
+
+func setDefault[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+// timer is how long each of the core's timers runs.
+func (c *Config) timer(t migration.Timer) time.Duration {
+	switch t {
+	case migration.TimerAttempt:
+		return c.AttemptTimeout
+	case migration.TimerBlackout:
+		return c.BlackoutMax
+	case migration.TimerRetain:
+		return c.Retain
+	default:
+		return c.AskEvery
+	}
+}

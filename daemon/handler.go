@@ -1,0 +1,222 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"ferry/frame"
+	"ferry/identity"
+	"ferry/internal/drive"
+	"ferry/migration"
+	"ferry/proto0500"
+	"ferry/transport"
+)
+
+// handler is the host as the transport sees it: it finds the steward that a
+// frame or stream is for.
+type handler struct{ h *Host }
+
+// Opened keeps the peer's hello with the session.
+func (t handler) Opened(s *transport.Session, hello []byte) error {
+	if hello != nil {
+		var m proto0500.Hello
+		if err := m.Decode(hello, &t.h.cfg.Limits); err != nil {
+			return err
+		}
+		s.SetValue(m)
+	}
+	peer := proto0500.NodeID(s.Peer())
+	for _, st := range t.h.all() {
+		st.post(func() { st.step(migration.Reconnected{Peer: peer}) })
+	}
+	return nil
+}
+
+// Closed tells every daemon here that a node is gone, unless there is another
+// session with it.
+func (t handler) Closed(s *transport.Session, cause error) {
+	if _, alive := t.h.ep.Live(s.Peer()); alive {
+		return
+	}
+	t.h.log.Debug("node lost", "node", s.Peer(), "cause", cause)
+	peer := proto0500.NodeID(s.Peer())
+	for _, st := range t.h.all() {
+		st.post(func() { st.step(migration.PeerLost{Peer: peer}) })
+	}
+}
+
+// Control routes a control frame. What does not decode closes the session.
+func (t handler) Control(s *transport.Session, f frame.Frame) {
+	h, from, epoch := t.h, proto0500.NodeID(s.Peer()), f.Epoch()
+	// The steward takes it later: the bytes must outlive this call.
+	m, err := proto0500.Decode(slices.Clone(f.Message()), &h.cfg.Limits)
+	if err != nil {
+		h.log.Warn("malformed control message", "node", s.Peer(), "err", err)
+		s.Close(err)
+		return
+	}
+	orchestrator := h.cfg.Orchestrators.Allows(s.Peer())
+	if q, ok := m.(proto0500.Query); ok && q.DaemonOrigin == 0 {
+		t.reportAll(s, epoch)
+		return
+	}
+	if p, ok := m.(proto0500.Prepare); ok && orchestrator {
+		t.prepare(s, from, epoch, p)
+		return
+	}
+	st := h.steward(m.Origin())
+	if st == nil {
+		t.unknown(s, epoch, m)
+		return
+	}
+	switch m := m.(type) {
+	case proto0500.Progress:
+	case proto0500.Transfer:
+		st.post(func() { st.transfer(from, s, epoch, m) })
+	case proto0500.TransferStatus:
+		st.post(func() { st.transferStatus(from, epoch, m) })
+	case proto0500.Rejected:
+		st.post(func() { st.rejected(from, epoch, m) })
+	default:
+		st.post(func() {
+			st.frame(migration.Frame{From: from, Orchestrator: orchestrator, Epoch: epoch, Message: m})
+		})
+	}
+}
+
+// reportAll answers a query about every daemon: a report each, and an empty
+// one, marked last, where there is none.
+func (t handler) reportAll(s *transport.Session, epoch frame.Epoch) {
+	list := t.h.all()
+	for i, st := range list {
+		r := *st.state.Load()
+		r.Last = i == len(list)-1
+		if err := send(s, epoch, r); err != nil {
+			return
+		}
+	}
+	if len(list) == 0 {
+		_ = send(s, epoch, proto0500.Report{BootID: t.h.boot, Last: true})
+	}
+}
+
+// unknown answers for a daemon that this node has never heard of: it has no
+// record, so it promises nothing.
+func (t handler) unknown(s *transport.Session, epoch frame.Epoch, m proto0500.Message) {
+	switch m.(type) {
+	case proto0500.Query, proto0500.ActivateTarget, proto0500.Begin, proto0500.Release:
+		_ = send(s, epoch, proto0500.Report{DaemonOrigin: m.Origin(), BootID: t.h.boot, Last: true})
+	case proto0500.Report, proto0500.Rejected, proto0500.Progress:
+	default:
+		_ = send(s, epoch, proto0500.Rejected{
+			DaemonOrigin: m.Origin(), Refused: m.Kind(), Reason: proto0500.RejectUnknownDaemon,
+		})
+	}
+}
+
+// prepare judges whether this node could take the daemon at all, before the
+// core decides whether it does.
+func (t handler) prepare(s *transport.Session, from proto0500.NodeID, epoch frame.Epoch, p proto0500.Prepare) {
+	h := t.h
+	if identity.OriginOf(p.EntityID[:]) != identity.Origin(p.DaemonOrigin) {
+		_ = send(s, epoch, proto0500.Rejected{
+			DaemonOrigin: p.DaemonOrigin, Refused: p.Kind(), Reason: proto0500.RejectMalformed,
+			Text: proto0500.Text("entity_id is not that of daemon_origin"),
+		})
+		return
+	}
+	desc := drive.Descriptor{
+		Name: p.Name.String(), Kind: p.DaemonKind.String(), Schema: p.Schema, PublicKey: slices.Clone(p.EntityID[:]),
+	}
+	st := h.steward(p.DaemonOrigin)
+	if st == nil {
+		if err := h.records.PutDescriptor(p.DaemonOrigin, desc); err != nil {
+			h.log.Error("descriptor not written", "err", err)
+			_ = send(s, epoch, proto0500.MigrationFailed{
+				DaemonOrigin: p.DaemonOrigin, Reason: proto0500.NewReason(proto0500.CodeNotReady, ""),
+			})
+			return
+		}
+		var err error
+		if st, err = h.adopt(p.DaemonOrigin, desc); err != nil {
+			return
+		}
+	}
+	st.post(func() {
+		if err := st.describe(desc); err != nil {
+			st.log.Error("descriptor not written", "err", err)
+			return
+		}
+		st.frame(migration.Frame{
+			From: from, Orchestrator: true, Epoch: epoch, Message: p, Verdict: st.verdict(p),
+		})
+	})
+}
+
+// adopt adds a steward for a daemon that is new to this node.
+func (h *Host) adopt(o proto0500.Origin, desc drive.Descriptor) (*steward, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ctx.Err() != nil {
+		return nil, ErrClosed
+	}
+	if st := h.stewards[o]; st != nil {
+		return st, nil
+	}
+	st := newSteward(h, o, migration.Record{}, desc)
+	h.stewards[o] = st
+	h.work.Go(func() { st.run(func() {}) })
+	return st, nil
+}
+
+// Stream finds the attempt that an incoming stream belongs to by its first
+// frame, and lets it serve the rest.
+func (t handler) Stream(s *transport.Session, str *transport.Stream) {
+	r := frame.NewReader(str, t.h.cfg.Limits)
+	f, err := r.Next()
+	if err == nil {
+		err = t.serve(s, str, r, f)
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		t.h.log.Debug("stream ended", "node", s.Peer(), "kind", str.Kind(), "err", err)
+		str.Cancel(transport.CodeOf(err))
+	}
+}
+
+// errNoAttempt refuses a stream for a daemon that nobody prepared here.
+var errNoAttempt = errors.New("no such attempt at this node")
+
+func (t handler) serve(s *transport.Session, str *transport.Stream, r *frame.Reader, f frame.Frame) error {
+	origin, err := originOf(f.Message(), &t.h.cfg.Limits)
+	if err != nil {
+		return err
+	}
+	st := t.h.steward(origin)
+	if st == nil {
+		return fmt.Errorf("daemon %016x: %w", uint64(origin), errNoAttempt)
+	}
+	in := st.attempt.Load()
+	if in == nil || in.epoch != f.Epoch() || identity.NodeID(in.source) != s.Peer() {
+		return fmt.Errorf("daemon %016x, epoch %d from %v: %w", uint64(origin), f.Epoch(), s.Peer(), errNoAttempt)
+	}
+	if str.Kind() == transport.Lane {
+		return in.serveLane(str, r, f)
+	}
+	return in.serveEvents(str, r, f)
+}
+
+// originOf is the daemon that a stream's first frame is about.
+func originOf(msg []byte, lim *frame.Limits) (proto0500.Origin, error) {
+	var chunk proto0500.SnapshotReady
+	if len(msg) > 0 && proto0500.Kind(msg[0]) == proto0500.KindSnapshotReady {
+		err := chunk.Decode(msg, lim)
+		return chunk.DaemonOrigin, err
+	}
+	m, err := proto0500.Decode(msg, lim)
+	if err != nil {
+		return 0, err
+	}
+	return m.Origin(), nil
+}

@@ -1,0 +1,417 @@
+package daemon
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"ferry/frame"
+	"ferry/identity"
+	"ferry/internal/drive"
+	"ferry/journal"
+	"ferry/migration"
+	"ferry/proto0500"
+	"ferry/transport"
+)
+
+// Host runs the daemons of one node: those its journal says it serves, those
+// created on it, and those that move to it. Make it with New, give its Endpoint
+// a way in (Listen, UseTransport or Attach), and call Run.
+type Host struct {
+	cfg     Config
+	self    proto0500.NodeID
+	boot    uint64 // tells this process from earlier ones of the node
+	kinds   map[string]Kind
+	log     *slog.Logger
+	records drive.Records
+	ep      *transport.Endpoint
+	sender  *drive.Sender
+
+	ctx    context.Context // ends when the host does
+	cancel context.CancelCauseFunc
+	ready  chan struct{} // closed when the recorded daemons are up
+
+	mu       sync.RWMutex
+	running  bool
+	stewards map[proto0500.Origin]*steward
+	work     sync.WaitGroup // stewards
+}
+
+// New makes a host and starts nothing.
+func New(cfg Config) (*Host, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	var boot [8]byte
+	if _, err := rand.Read(boot[:]); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	h := &Host{
+		cfg: cfg, self: proto0500.NodeID(cfg.Key.NodeID()), boot: binary.LittleEndian.Uint64(boot[:]),
+		kinds: make(map[string]Kind), log: cfg.Log, records: drive.Records{J: cfg.Journal},
+		ctx: ctx, cancel: cancel, ready: make(chan struct{}),
+		stewards: make(map[proto0500.Origin]*steward),
+	}
+	for _, k := range cfg.Kinds {
+		if _, twice := h.kinds[k.Name]; twice {
+			return nil, fmt.Errorf("daemon: kind %q twice", k.Name)
+		}
+		h.kinds[k.Name] = k
+	}
+	tc := transport.Config{Limits: cfg.Limits, Lanes: cfg.Lanes, Log: cfg.Log}
+	if cfg.Transport != nil {
+		cfg.Transport(&tc)
+	}
+	tc.Key, tc.Resolver, tc.Handler = cfg.Key, cfg.Resolver, handler{h}
+	tc.Hello = h.hello
+	if tc.RelayFrom == nil {
+		tc.RelayFrom = func(relay, _ identity.NodeID) error {
+			if !cfg.Orchestrators.Allows(relay) {
+				return fmt.Errorf("node %v may not orchestrate here", relay)
+			}
+			return nil
+		}
+	}
+	ep, err := transport.New(tc)
+	if err != nil {
+		return nil, err
+	}
+	h.ep = ep
+	h.sender = drive.NewSender(ep, cfg.Limits, cfg.Log)
+	return h, nil
+}
+
+// Endpoint is the host's transport, for Listen, UseTransport, Accept, Attach.
+func (h *Host) Endpoint() *transport.Endpoint { return h.ep }
+
+// Node is this node's id.
+func (h *Host) Node() identity.NodeID { return identity.NodeID(h.self) }
+
+// Ready is closed when every daemon of the journal is up.
+func (h *Host) Ready() <-chan struct{} { return h.ready }
+
+// Run starts the recorded daemons and serves until ctx ends. When it returns,
+// every daemon is closed and nothing of the host runs any more. The journal
+// stays open; it is the caller's.
+func (h *Host) Run(ctx context.Context) error {
+	if err := os.MkdirAll(h.cfg.Dir, 0o700); err != nil {
+		return err
+	}
+	var booting sync.WaitGroup
+	h.mu.Lock()
+	if h.running {
+		h.mu.Unlock()
+		return errors.New("daemon: Run called twice")
+	}
+	h.running = true
+	err := h.records.Each(func(o proto0500.Origin, rec migration.Record) error {
+		desc, err := h.records.Descriptor(o)
+		if err != nil && !errors.Is(err, journal.ErrNotFound) {
+			return err
+		}
+		s := newSteward(h, o, rec, desc)
+		h.stewards[o] = s
+		booting.Add(1)
+		h.work.Go(func() { s.run(booting.Done) })
+		return nil
+	})
+	h.mu.Unlock()
+	if err == nil {
+		booted := make(chan struct{})
+		go func() { booting.Wait(); close(booted) }()
+		select {
+		case <-booted:
+		case <-ctx.Done():
+		}
+		close(h.ready)
+		epCtx, stopEp := context.WithCancel(context.WithoutCancel(ctx))
+		epDone := make(chan error, 1)
+		go func() { epDone <- h.ep.Run(epCtx) }()
+		select {
+		case <-ctx.Done():
+		case err = <-epDone:
+			epDone <- err
+		}
+		h.stop()
+		stopEp()
+		if e := <-epDone; e != nil && !errors.Is(e, context.Canceled) {
+			err = e
+		}
+	} else {
+		h.stop()
+	}
+	h.sender.Wait()
+	return err
+}
+
+// stop ends the stewards, which close their daemons.
+func (h *Host) stop() {
+	h.mu.Lock() // no steward is added after it
+	h.cancel(ErrClosed)
+	h.mu.Unlock()
+	h.work.Wait()
+}
+
+// Create makes an empty daemon on this node, which becomes its authority. A
+// node that already has a record of the name, moved away included, refuses with
+// ErrExists. The record is durable before the first write is accepted.
+//
+// An in-memory daemon that a crash has taken is created anew by it: under the
+// same identity, at a higher epoch, so that a move it was in stays dead.
+func (h *Host) Create(ctx context.Context, name, kindName string) error {
+	kind, ok := h.kinds[kindName]
+	switch {
+	case !ok:
+		return fmt.Errorf("%w: %q", ErrUnknownKind, kindName)
+	case len(name) == 0 || len(name) > 255 || validUTF8(name) != name:
+		return fmt.Errorf("daemon: name %q must be 1 to 255 bytes of UTF-8", name)
+	}
+	select {
+	case <-h.ready:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	for _, s := range h.named(name) {
+		return s.recreate(ctx, kind)
+	}
+	key, err := identity.GenerateKey(rand.Reader)
+	if err != nil {
+		return err
+	}
+	origin := proto0500.Origin(key.Origin())
+	desc := drive.Descriptor{Name: name, Kind: kindName, Schema: kind.Schema, PublicKey: key.Public()}
+	dir := h.daemonDir(origin)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	if err := identity.SaveKey(filepath.Join(dir, "key.pem"), key); err != nil {
+		return err
+	}
+	s := newSteward(h, origin, migration.Created(), desc)
+	rep, err := newReplica(kind, s.epochDir(0), s.env())
+	if err != nil {
+		return err
+	}
+	err = errors.Join(rep.sync(), syncDir(dir), syncDir(h.cfg.Dir))
+	if err == nil {
+		err = h.records.PutDescriptor(origin, desc)
+	}
+	if err == nil {
+		err = h.records.Put(origin, migration.Created())
+	}
+	if err != nil {
+		return errors.Join(err, rep.close())
+	}
+	s.rep = rep
+	return h.start(ctx, s)
+}
+
+// start adds a steward and waits until it has booted.
+func (h *Host) start(ctx context.Context, s *steward) error {
+	booted := make(chan struct{})
+	h.mu.Lock()
+	if h.ctx.Err() != nil {
+		h.mu.Unlock()
+		if s.rep != nil {
+			_ = s.rep.close()
+		}
+		return ErrClosed
+	}
+	h.stewards[s.origin] = s
+	h.work.Go(func() { s.run(func() { close(booted) }) })
+	h.mu.Unlock()
+	select {
+	case <-booted:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Write appends an event to a daemon's chain and returns its sequence number
+// once it is durable. While a move freezes the daemon here, or brings it here,
+// the write waits until ctx ends. At a node that has given it away it gets a
+// *MovedError. A caller whose ctx ended does not know an event's fate only if
+// it was being written at that very moment; it then waits for that write.
+func (h *Host) Write(ctx context.Context, name string, payload []byte) (proto0500.Seq, error) {
+	for {
+		s, err := h.find(ctx, name)
+		if err != nil {
+			return 0, err
+		}
+		g := s.gate.Load()
+		switch {
+		case g.w != nil:
+			seq, err := g.w.write(ctx, payload)
+			if !errors.Is(err, errWriterGone) {
+				return seq, err
+			}
+		case g.park:
+		default:
+			return 0, g.err
+		}
+		select {
+		case <-g.changed:
+		case <-ctx.Done():
+			return 0, context.Cause(ctx)
+		}
+	}
+}
+
+// Status is what this node is for a daemon.
+type Status struct {
+	Name   string
+	Kind   string
+	Origin proto0500.Origin
+	// State is the record's, or that of the attempt under way.
+	State proto0500.State
+	// Authority: this node accepts the daemon's writes, now or as soon as a
+	// freeze has ended.
+	Authority bool
+	Epoch     frame.Epoch
+	Head      Head
+	// Peer is the other side of the attempt, or where the daemon moved.
+	Peer proto0500.NodeID
+	// Daemon is the author's daemon whose state this node holds, or nil. It may
+	// be closed at any time by a move that ends.
+	Daemon Daemon
+}
+
+// Status tells what this node is for a daemon, by name.
+func (h *Host) Status(ctx context.Context, name string) (Status, error) {
+	s, err := h.find(ctx, name)
+	if err != nil {
+		return Status{}, err
+	}
+	return s.status(ctx)
+}
+
+// List tells what this node is for each daemon that it knows, by name.
+func (h *Host) List(ctx context.Context) ([]Status, error) {
+	var list []Status
+	for _, s := range h.all() {
+		st, err := s.status(ctx)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, st)
+	}
+	return list, nil
+}
+
+// find is the steward of a name: the one with most to say where an old record
+// has the name too.
+func (h *Host) find(ctx context.Context, name string) (*steward, error) {
+	select {
+	case <-h.ready:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case <-h.ctx.Done():
+		return nil, ErrClosed
+	}
+	named := h.named(name)
+	if len(named) == 0 {
+		return nil, fmt.Errorf("%w: %q", ErrUnknownDaemon, name)
+	}
+	rank := func(s *steward) int {
+		g := s.gate.Load()
+		switch {
+		case g.w != nil:
+			return 0
+		case g.park:
+			return 1
+		}
+		return 2
+	}
+	return slices.MinFunc(named, func(a, b *steward) int { return rank(a) - rank(b) }), nil
+}
+
+func (h *Host) named(name string) (list []*steward) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	for _, s := range h.stewards {
+		if s.name == name {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+func (h *Host) all() []*steward {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	list := make([]*steward, 0, len(h.stewards))
+	for _, s := range h.stewards {
+		list = append(list, s)
+	}
+	slices.SortFunc(list, func(a, b *steward) int {
+		return strings.Compare(fmt.Sprintf("%s %016x", a.name, uint64(a.origin)), fmt.Sprintf("%s %016x", b.name, uint64(b.origin)))
+	})
+	return list
+}
+
+func (h *Host) steward(o proto0500.Origin) *steward {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.stewards[o]
+}
+
+func (h *Host) daemonDir(o proto0500.Origin) string {
+	return filepath.Join(h.cfg.Dir, fmt.Sprintf("%016x", uint64(o)))
+}
+
+func (h *Host) authority(name string, o proto0500.Origin, node proto0500.NodeID, e frame.Epoch) {
+	if h.cfg.OnAuthority != nil {
+		h.cfg.OnAuthority(Authority{Name: name, Origin: o, Node: node, Epoch: e})
+	}
+}
+
+// hello is what this node offers on every control stream.
+func (h *Host) hello() []byte {
+	b, err := proto0500.Hello{
+		Version: proto0500.HelloVersion, Features: proto0500.FeatureCDS1v3,
+		ChunkBytesMax: h.cfg.Limits.ChunkBytesMax, EventPayloadBytesMax: h.cfg.Limits.EventPayloadBytesMax,
+		MessageBytesMax: h.cfg.Limits.MessageBytesMax, LanesMax: uint8(h.cfg.Lanes), BootID: h.boot,
+	}.Append(nil, &h.cfg.Limits)
+	if err != nil {
+		panic("daemon: hello: " + err.Error())
+	}
+	return b
+}
+
+// agreed is what both this node and the peer of a hello take.
+func (h *Host) agreed(hello proto0500.Hello) frame.Limits {
+	lim := h.cfg.Limits
+	lim.ChunkBytesMax = min(lim.ChunkBytesMax, hello.ChunkBytesMax)
+	lim.EventPayloadBytesMax = min(lim.EventPayloadBytesMax, hello.EventPayloadBytesMax)
+	lim.MessageBytesMax = min(lim.MessageBytesMax, hello.MessageBytesMax)
+	return lim
+}
+
+// prepared is this node's yes to a Prepare.
+func (h *Host) prepared(o proto0500.Origin) proto0500.Prepared {
+	return proto0500.Prepared{
+		DaemonOrigin: o, ChunkBytes: h.cfg.Limits.ChunkBytesMax,
+		EventPayloadBytes: h.cfg.Limits.EventPayloadBytesMax,
+		CreditBytes:       uint64(h.cfg.StateBytesMax), Lanes: uint8(h.cfg.Lanes),
+	}
+}
+
+func (h *Host) sendProgress(to proto0500.NodeID, o proto0500.Origin, e frame.Epoch, stats *moveStats) {
+	sess, ok := h.ep.Live(identity.NodeID(to))
+	if !ok {
+		return
+	}
+	if err := send(sess, e, proto0500.Progress{DaemonOrigin: o, Counters: stats.values()}); err != nil {
+		h.log.Debug("progress not sent", "err", err)
+	}
+}

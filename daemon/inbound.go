@@ -1,0 +1,298 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"ferry/frame"
+	"ferry/proto0500"
+	"ferry/snapshot"
+	"ferry/transport"
+)
+
+// inbound is the target's data plane of one attempt. Chunks are placed in the
+// state's file as the lanes bring them; the event stream is not read before the
+// daemon is restored, so that the flow control of its stream, and not our
+// memory, holds what the source ships meanwhile.
+type inbound struct {
+	h      *Host
+	s      *steward
+	origin proto0500.Origin
+	epoch  frame.Epoch
+	source proto0500.NodeID
+	orch   proto0500.NodeID
+	dir    string
+	stats  *moveStats
+
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	work   sync.WaitGroup // streams being served, restore, progress
+
+	restored chan struct{} // closed when events may be replayed
+
+	mu       sync.Mutex
+	transfer proto0500.Transfer // as announced; Size 0: not yet
+	final    bool
+	placer   *snapshot.Placer
+	state    *stateFile
+	ready    chan struct{} // closed when placer is there
+	finished bool
+}
+
+// incomingFile is where the state lies while its chunks come in.
+const incomingFile = "incoming"
+
+// errDropped ends the streams of an attempt that is over.
+var errDropped = errors.New("the attempt is over")
+
+func newInbound(s *steward, epoch frame.Epoch, source, orchestrator proto0500.NodeID, dir string) (*inbound, error) {
+	// What an attempt of this very epoch left behind is of no use: it was
+	// never live, or its record would say so.
+	if err := os.RemoveAll(dir); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	state, err := createStateFile(filepath.Join(dir, incomingFile))
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancelCause(s.h.ctx)
+	in := &inbound{
+		h: s.h, s: s, origin: s.origin, epoch: epoch, source: source, orch: orchestrator,
+		dir: dir, state: state, stats: new(moveStats), ctx: ctx, cancel: cancel,
+		restored: make(chan struct{}), ready: make(chan struct{}),
+	}
+	in.work.Go(in.tellProgress)
+	return in, nil
+}
+
+// announce takes the source's Transfer: the first opens the snapshot, the
+// final one brings the digest of all its chunks.
+func (in *inbound) announce(t proto0500.Transfer) (proto0500.TransferStatus, error) {
+	in.mu.Lock()
+	status := proto0500.TransferStatus{DaemonOrigin: in.origin, SeqThrough: t.SeqThrough}
+	if in.placer == nil {
+		if t.Final {
+			in.mu.Unlock()
+			return status, errors.New("the final transfer came before the first")
+		}
+		if err := in.open(t); err != nil {
+			in.mu.Unlock()
+			return status, err
+		}
+		in.transfer = t
+		close(in.ready)
+		in.mu.Unlock()
+		return status, nil
+	}
+	same := t
+	same.Final, same.Digest = in.transfer.Final, in.transfer.Digest
+	if same != in.transfer {
+		in.mu.Unlock()
+		return status, errors.New("a second, different transfer in one epoch")
+	}
+	if t.Final {
+		in.transfer.Digest, in.final = t.Digest, true
+	}
+	status.Ranges = proto0500.RangesOf(slices.Collect(in.placer.Held())...)
+	in.mu.Unlock()
+	in.settle()
+	return status, nil
+}
+
+func (in *inbound) open(t proto0500.Transfer) error {
+	version, err := snapshot.VersionFor(t.StateSize, true)
+	if err != nil {
+		return err
+	}
+	if t.Size > uint64(in.h.cfg.StateBytesMax) || t.StateSize > t.Size {
+		return fmt.Errorf("%w: %d bytes, this node takes %d", snapshot.ErrTooLarge, t.Size, in.h.cfg.StateBytesMax)
+	}
+	in.placer, err = snapshot.NewPlacer(snapshot.PlacerConfig{
+		Origin: in.origin, SeqThrough: t.SeqThrough, Version: version,
+		Size: int64(t.Size), StateSize: int64(t.StateSize), ChunkBytes: t.ChunkSize,
+		State: in.state, Limits: in.h.cfg.Limits, SizeMax: in.h.cfg.StateBytesMax,
+		AfterBytes: in.state.writeback,
+	})
+	if err != nil {
+		return err
+	}
+	in.state.size = int64(t.StateSize)
+	in.stats.set(proto0500.CounterStateBytes, t.StateSize)
+	return nil
+}
+
+// serveLane places chunks until the lane ends. Its first frame has been read
+// by the caller, to find this attempt by it.
+func (in *inbound) serveLane(st *transport.Stream, r *frame.Reader, f frame.Frame) error {
+	leave, ok := in.enter(st)
+	if !ok {
+		return errDropped
+	}
+	defer leave()
+	select {
+	case <-in.ready:
+	case <-in.ctx.Done():
+		return context.Cause(in.ctx)
+	}
+	for {
+		var m proto0500.SnapshotReady
+		if err := m.Decode(f.Message(), &in.h.cfg.Limits); err != nil {
+			return err
+		}
+		if f.Epoch() != in.epoch || m.DaemonOrigin != in.origin {
+			return fmt.Errorf("chunk of daemon %016x, epoch %d in a lane of %016x, %d", m.DaemonOrigin, f.Epoch(), in.origin, in.epoch)
+		}
+		fresh, err := in.placer.Place(&m)
+		if err != nil {
+			in.s.fail(in.epoch, fmt.Errorf("chunk: %w", err))
+			return err
+		}
+		if fresh {
+			in.stats.lane(st.Lane(), uint64(len(m.SnapshotBytes)))
+			in.stats.add(proto0500.CounterBytesWire, uint64(frame.HeaderBytes+len(f.Message())))
+		}
+		if in.placer.Done() {
+			in.settle()
+		}
+		if f, err = r.Next(); err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+// settle ends the transfer once every chunk and the digest are there.
+func (in *inbound) settle() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.finished || !in.final || !in.placer.Done() || in.ctx.Err() != nil {
+		return
+	}
+	in.finished = true
+	in.work.Go(func() {
+		res, err := in.placer.Finish(in.transfer.Digest)
+		if err == nil {
+			err = in.state.f.Sync()
+		}
+		if err != nil {
+			in.s.fail(in.epoch, err)
+			return
+		}
+		base := Head{Seq: res.Header.ThroughSeq, Link: res.Header.ChainLink, Hash: in.transfer.HeadHash}
+		in.s.snapshotComplete(in.epoch, base)
+	})
+}
+
+// restore opens the daemon on the state that came.
+func (in *inbound) restore(kind Kind, env Env, base Head) {
+	in.work.Go(func() {
+		begun := time.Now()
+		rep, err := restoreReplica(kind, in.dir, env, in.state, base)
+		if err != nil {
+			in.s.fail(in.epoch, err)
+			return
+		}
+		in.stats.took(proto0500.CounterRestoreNs, time.Since(begun))
+		in.s.restoredReplica(in.epoch, rep)
+	})
+}
+
+// serveEvents replays the source's events in order, each frame wholly before
+// the next is read.
+func (in *inbound) serveEvents(st *transport.Stream, r *frame.Reader, f frame.Frame) error {
+	leave, ok := in.enter(st)
+	if !ok {
+		return errDropped
+	}
+	defer leave()
+	select {
+	case <-in.restored:
+	case <-in.ctx.Done():
+		return context.Cause(in.ctx)
+	}
+	for {
+		if f.Epoch() != in.epoch {
+			return fmt.Errorf("epoch %d on the event stream of %d", f.Epoch(), in.epoch)
+		}
+		m, err := proto0500.Decode(f.Message(), &in.h.cfg.Limits)
+		if err != nil {
+			return err
+		}
+		if m.Origin() != in.origin {
+			return fmt.Errorf("daemon %016x on the event stream of %016x", m.Origin(), in.origin)
+		}
+		switch m := m.(type) {
+		case proto0500.BufferedEvents, proto0500.Seal:
+			if err := in.s.replay(in, m); err != nil {
+				return err
+			}
+		default:
+			return fmt.Errorf("%v on an event stream", m.Kind())
+		}
+		if f, err = r.Next(); err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+func (in *inbound) tellProgress() {
+	t := time.NewTicker(progressEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-in.ctx.Done():
+			return
+		case <-t.C:
+			in.count()
+			in.h.sendProgress(in.orch, in.origin, in.epoch, in.stats)
+		}
+	}
+}
+
+func (in *inbound) count() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.placer != nil {
+		in.stats.set(proto0500.CounterBytesDone, uint64(in.placer.BytesPlaced()))
+		in.stats.set(proto0500.CounterChunksDone, uint64(in.placer.ChunksPlaced()))
+	}
+}
+
+// enter counts a stream in, so that end waits for it, and ends its reads when
+// the attempt ends.
+func (in *inbound) enter(st *transport.Stream) (leave func(), ok bool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.ctx.Err() != nil {
+		return nil, false
+	}
+	in.work.Add(1)
+	stop := context.AfterFunc(in.ctx, func() { st.Cancel(transport.CodeCanceled) })
+	return func() { stop(); in.work.Done() }, true
+}
+
+// end stops the data plane and waits for it. The files are the caller's then.
+func (in *inbound) end(cause error) {
+	in.mu.Lock() // nobody enters after the cancel
+	in.cancel(cause)
+	in.mu.Unlock()
+	in.work.Wait()
+	_ = in.state.close()
+	// Where the daemon did not take it, nobody needs it any more.
+	_ = os.Remove(filepath.Join(in.dir, incomingFile))
+}

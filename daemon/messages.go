@@ -1,0 +1,164 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"ferry/frame"
+	"ferry/internal/drive"
+	"ferry/migration"
+	"ferry/proto0500"
+)
+
+// frame steps a control message; the source times its blackout by the last one.
+func (s *steward) frame(f migration.Frame) {
+	if _, ok := f.Message.(proto0500.ActivateAck); ok {
+		s.activated(f)
+	}
+	_ = s.step(f)
+}
+
+// activated is the target's word that it is live: the blackout is over.
+func (s *steward) activated(f migration.Frame) {
+	rec := s.p.Record()
+	if rec.State != migration.RecordRetired || rec.Epoch != f.Epoch || rec.Peer != f.From {
+		return
+	}
+	if out := s.lastOut; out != nil && out.epoch == f.Epoch && !s.clocks.retired.IsZero() {
+		now := time.Now()
+		out.stats.took(proto0500.CounterActivateNs, now.Sub(s.clocks.retired))
+		out.stats.took(proto0500.CounterBlackoutNs, now.Sub(s.clocks.freeze))
+		s.h.sendProgress(out.orchestrator, s.origin, f.Epoch, out.stats)
+		s.clocks.retired = time.Time{}
+		s.log.Info("moved away", "epoch", f.Epoch, "blackout", now.Sub(s.clocks.freeze))
+	}
+	s.h.authority(s.desc.Name, s.origin, f.From, f.Epoch)
+}
+
+// verdict is whether this node could take the daemon: nil is yes.
+func (s *steward) verdict(p proto0500.Prepare) *proto0500.Reason {
+	no := func(code proto0500.Code, format string, args ...any) *proto0500.Reason {
+		r := proto0500.NewReason(code, validUTF8(fmt.Sprintf(format, args...)))
+		s.log.Info("prepare refused", "source", p.SourceNode, "reason", r.String())
+		return &r
+	}
+	kind, ok := s.h.kinds[p.DaemonKind.String()]
+	switch {
+	case !ok:
+		return no(proto0500.CodeFactoryNotFound, "")
+	case !kind.reads(p.Schema):
+		return no(proto0500.CodeStateFailed, "kind %q writes state schema %d here and cannot read %d", kind.Name, kind.Schema, p.Schema)
+	case p.StateBytes > uint64(s.h.cfg.StateBytesMax):
+		return no(proto0500.CodeStateFailed, "state of %d bytes, this node takes %d", p.StateBytes, s.h.cfg.StateBytesMax)
+	}
+	if s.in == nil && s.h.attempts() >= s.h.cfg.AttemptsMax {
+		return no(proto0500.CodeNotReady, "")
+	}
+	for _, other := range s.h.named(p.Name.String()) {
+		if other != s && other.gate.Load().w != nil {
+			return no(proto0500.CodeStateFailed, "another daemon named %q is served by this node", p.Name)
+		}
+	}
+	return nil
+}
+
+// attempts counts the daemons on their way here.
+func (h *Host) attempts() (n int) {
+	for _, s := range h.all() {
+		if s.attempt.Load() != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// describe keeps the descriptor in step with what the source says of its daemon.
+func (s *steward) describe(d drive.Descriptor) error {
+	if d.Name == s.desc.Name && d.Kind == s.desc.Kind && d.Schema == s.desc.Schema {
+		return nil
+	}
+	if s.p.Serving() || s.in != nil {
+		return nil // what is here decides
+	}
+	if d.Name != s.name {
+		return fmt.Errorf("daemon %016x is called %q here, and %q at its source", uint64(s.origin), s.name, d.Name)
+	}
+	if err := s.h.records.PutDescriptor(s.origin, d); err != nil {
+		return err
+	}
+	s.desc = d
+	return nil
+}
+
+func (s *steward) transferStatus(from proto0500.NodeID, e frame.Epoch, m proto0500.TransferStatus) {
+	if s.out == nil || s.out.epoch != e || s.out.target != from {
+		return
+	}
+	select {
+	case s.out.status <- m:
+	default: // doubled
+	}
+}
+
+// rejected: a peer refused what we sent. In an attempt with that peer this ends
+// the attempt; it promises nothing, so it does no more.
+func (s *steward) rejected(from proto0500.NodeID, e frame.Epoch, m proto0500.Rejected) {
+	s.log.Warn("message refused by peer", "node", from, "epoch", e, "kind", m.Refused, "reason", m.Reason, "text", m.Text.String())
+	if out := s.out; out != nil && out.epoch == e && out.target == from && m.Refused == proto0500.KindTransfer {
+		s.step(migration.Failed{Epoch: e, Reason: stateFailed(fmt.Errorf("target refused %v: %v", m.Refused, m.Reason))})
+	}
+}
+
+// status reads the steward's own view.
+func (s *steward) status(ctx context.Context) (st Status, err error) {
+	err = s.call(ctx, func() {
+		rec := s.p.Record()
+		st = Status{
+			Name: s.desc.Name, Kind: s.desc.Kind, Origin: s.origin, State: s.p.State(),
+			Authority: s.w != nil, Epoch: rec.Epoch, Peer: s.p.Peer(),
+		}
+		switch {
+		case s.rep != nil:
+			st.Head, st.Daemon = *s.rep.head.Load(), s.rep.d
+		case s.inRep != nil:
+			st.Head, st.Daemon = *s.inRep.head.Load(), s.inRep.d
+		}
+	})
+	return st, err
+}
+
+// recreate makes an in-memory daemon anew that a crash has taken.
+func (s *steward) recreate(ctx context.Context, kind Kind) error {
+	var res error
+	err := s.call(ctx, func() {
+		rec := s.p.Record()
+		if !kind.InMemory || rec.State != migration.RecordServing || s.rep != nil || s.desc.Kind != kind.Name {
+			res = fmt.Errorf("%w: %q (%v at epoch %d)", ErrExists, s.name, rec.State, rec.Epoch)
+			return
+		}
+		rec.Epoch++
+		rec.LiveEpoch, rec.Peer, rec.Orchestrator = rec.Epoch, 0, 0
+		if res = s.h.records.Put(s.origin, rec); res != nil {
+			return
+		}
+		rep, err := newReplica(kind, s.epochDir(rec.LiveEpoch), s.env())
+		if err != nil {
+			res = err
+			return
+		}
+		s.rep, s.failed = rep, nil
+		s.p = migration.New(migration.Config{Self: s.h.self, Origin: s.origin}, rec)
+		s.serve()
+		s.step(migration.Boot{})
+	})
+	return errors.Join(err, res)
+}
+
+func (s *steward) removeDir(dir string) {
+	if err := os.RemoveAll(dir); err != nil {
+		s.log.Warn("state cannot be removed", "dir", dir, "err", err)
+	}
+}

@@ -1,0 +1,88 @@
+package drive
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+
+	"ferry/frame"
+	"ferry/identity"
+	"ferry/proto0500"
+	"ferry/transport"
+)
+
+// Sender sends control messages to nodes, dialling where there is no session.
+// It never blocks: what cannot be sent is lost, as on any network, and the core
+// asks again. Messages to one node keep their order.
+type Sender struct {
+	ep  *transport.Endpoint
+	log *slog.Logger
+	lim frame.Limits
+
+	mu      sync.Mutex
+	waiting map[proto0500.NodeID][]outgoing // nodes being dialled
+	work    sync.WaitGroup
+}
+
+type outgoing struct {
+	epoch frame.Epoch
+	msg   []byte
+	kind  proto0500.Kind
+}
+
+// waitingMax bounds what waits for one node's dial; the oldest is dropped first.
+const waitingMax = 64
+
+// NewSender sends through ep.
+func NewSender(ep *transport.Endpoint, lim frame.Limits, log *slog.Logger) *Sender {
+	return &Sender{ep: ep, log: log, lim: lim, waiting: make(map[proto0500.NodeID][]outgoing)}
+}
+
+// Send sends m, and dials when it must, until ctx ends.
+func (s *Sender) Send(ctx context.Context, to proto0500.NodeID, epoch frame.Epoch, m proto0500.Message) {
+	b, err := m.Append(nil, &s.lim)
+	if err != nil {
+		s.log.Error("message cannot be encoded", "kind", m.Kind(), "err", err)
+		return
+	}
+	out := outgoing{epoch: epoch, msg: b, kind: m.Kind()}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if q, dialling := s.waiting[to]; dialling {
+		if len(q) == waitingMax {
+			q = q[1:]
+		}
+		s.waiting[to] = append(q, out)
+		return
+	}
+	if sess, ok := s.ep.Live(identity.NodeID(to)); ok {
+		s.send(sess, out)
+		return
+	}
+	s.waiting[to] = []outgoing{out}
+	s.work.Go(func() { s.dial(ctx, to) })
+}
+
+func (s *Sender) dial(ctx context.Context, to proto0500.NodeID) {
+	sess, err := s.ep.Session(ctx, identity.NodeID(to))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	queue := s.waiting[to]
+	delete(s.waiting, to)
+	if err != nil {
+		s.log.Debug("node cannot be reached", "node", identity.NodeID(to), "dropped", len(queue), "err", err)
+		return
+	}
+	for _, out := range queue {
+		s.send(sess, out)
+	}
+}
+
+func (s *Sender) send(sess *transport.Session, out outgoing) {
+	if err := sess.Send(out.epoch, out.msg); err != nil {
+		s.log.Debug("message not sent", "node", sess.Peer(), "kind", out.kind, "err", err)
+	}
+}
+
+// Wait returns when no dial is under way; the caller has ended their context.
+func (s *Sender) Wait() { s.work.Wait() }

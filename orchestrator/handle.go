@@ -1,0 +1,260 @@
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+
+	"ferry/frame"
+	"ferry/internal/drive"
+	"ferry/migration"
+	"ferry/proto0500"
+)
+
+// Move says what is to be moved where.
+type Move struct {
+	Daemon         proto0500.Origin
+	Source, Target proto0500.NodeID
+	// DryRun stops after prepare: it says whether the target would take the
+	// daemon, and leaves everything as it was.
+	DryRun bool
+}
+
+// Progress is how far a move is. Counters only grow; those of a side are zero
+// until it has told any.
+type Progress struct {
+	Phase migration.Phase
+	Epoch frame.Epoch
+	// Source and Target hold what each side has counted; see proto0500.Counter.
+	Source, Target Counters
+	Notice         string // the last sentence for whoever watches
+}
+
+// Counters are one side's, by proto0500.Counter.
+type Counters map[proto0500.Counter]uint64
+
+// PhaseTime is when a phase began.
+type PhaseTime struct {
+	Phase migration.Phase
+	At    time.Time
+}
+
+// Result is how a move ended.
+type Result struct {
+	migration.Result
+	// Phases has each phase that was reached, in order.
+	Phases []PhaseTime
+	Ended  time.Time
+	// Last is the move's last progress.
+	Last Progress
+}
+
+// Handle is one move under way.
+type Handle struct {
+	o      *Orchestrator
+	req    Move
+	inbox  chan migration.MoveInput
+	done   chan struct{}
+	timers *drive.Timers
+
+	mu      sync.Mutex
+	now     Progress
+	changed chan struct{}
+	result  Result
+	err     error
+}
+
+// Migrate begins a move, which then goes on without the caller. What this
+// orchestrator has left open of an earlier move of the same daemon is settled
+// first. ctx bounds nothing but the wait for that; use Cancel to end the move.
+func (o *Orchestrator) Migrate(ctx context.Context, req Move) (*Handle, error) {
+	if req.Source == req.Target {
+		return nil, fmt.Errorf("orchestrator: daemon %016x is on the target already", uint64(req.Daemon))
+	}
+	if o.self == req.Source || o.self == req.Target {
+		return nil, errors.New("orchestrator: the orchestrator must be a third node")
+	}
+	open, err := o.records.OpenMoves(req.Daemon)
+	if err != nil {
+		return nil, err
+	}
+	for _, rec := range open {
+		h, err := o.begin(Move{Daemon: rec.Origin, Source: rec.Source, Target: rec.Target}, &rec)
+		if err != nil {
+			return nil, err
+		}
+		res, err := h.Wait(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if res.Outcome == migration.OutcomeInDoubt {
+			return h, nil
+		}
+		if res.Outcome == migration.OutcomeCommitted && rec.Source == req.Source {
+			return h, nil // the daemon is not at the source any more
+		}
+	}
+	return o.begin(req, nil)
+}
+
+func (o *Orchestrator) begin(req Move, rec *migration.MoveRecord) (*Handle, error) {
+	h := &Handle{
+		o: o, req: req, inbox: make(chan migration.MoveInput, 256),
+		done: make(chan struct{}), changed: make(chan struct{}),
+	}
+	h.timers = drive.NewTimers(func(t migration.Timer, e frame.Epoch) {
+		h.post(migration.Fired{Timer: t, Epoch: e})
+	})
+	cfg := migration.MoveConfig{
+		Self: o.self, Source: req.Source, Target: req.Target, Origin: req.Daemon,
+		LagMax: o.cfg.LagMax, DryRun: req.DryRun,
+	}
+	m := migration.NewMove(cfg)
+	if rec != nil {
+		m = migration.ResumeMove(cfg, *rec)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case o.ctx.Err() != nil:
+		return nil, ErrClosed
+	case o.moves[req.Daemon] != nil:
+		return nil, ErrBusy
+	}
+	o.moves[req.Daemon] = h
+	o.work.Go(func() { h.run(m) })
+	return h, nil
+}
+
+// Progress is how far the move is now, and a channel that is closed when it is
+// further.
+func (h *Handle) Progress() (Progress, <-chan struct{}) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	p := h.now
+	p.Source, p.Target = maps.Clone(p.Source), maps.Clone(p.Target)
+	return p, h.changed
+}
+
+// Cancel asks for the move to be undone. Until the source has retired it is:
+// the source serves on. After that the move only goes forward, and says so in
+// Progress.Notice.
+func (h *Handle) Cancel() { h.post(migration.Cancel{}) }
+
+// Done is closed when the move has ended.
+func (h *Handle) Done() <-chan struct{} { return h.done }
+
+// Wait waits for the move's end.
+func (h *Handle) Wait(ctx context.Context) (Result, error) {
+	select {
+	case <-h.done:
+		return h.result, h.err
+	case <-ctx.Done():
+		return Result{}, context.Cause(ctx)
+	}
+}
+
+func (h *Handle) post(in migration.MoveInput) {
+	select {
+	case h.inbox <- in:
+	case <-h.done:
+	case <-h.o.ctx.Done():
+	}
+}
+
+// run owns the machine until it is done or the orchestrator ends.
+func (h *Handle) run(m migration.Move) {
+	defer func() {
+		h.timers.Stop()
+		h.o.mu.Lock()
+		delete(h.o.moves, h.req.Daemon)
+		h.o.mu.Unlock()
+		close(h.done)
+	}()
+	var phases []PhaseTime
+	var fx []migration.MoveEffect
+	var in migration.MoveInput = migration.Start{}
+	for {
+		var err error
+		if fx, err = m.Step(in, fx[:0]); err != nil {
+			h.o.log.Debug("refused", "input", fmt.Sprintf("%T", in), "err", err)
+		}
+		if err := m.Check(); err != nil {
+			panic("orchestrator: " + err.Error())
+		}
+		for _, e := range fx {
+			switch e := e.(type) {
+			case migration.PersistMove:
+				if err := h.o.records.PutMove(e.Record); err != nil {
+					// Nothing rests on the record, but a move must not begin
+					// that could not be found again.
+					h.end(migration.Result{
+						Outcome: migration.OutcomeInDoubt, Text: "journal: " + err.Error(), Epoch: e.Record.Epoch,
+					}, phases, err)
+					return
+				}
+			case migration.Send:
+				h.o.sender.Send(h.o.ctx, e.To, e.Epoch, e.Message)
+			case migration.Arm:
+				h.timers.Arm(e.Timer, e.Epoch, h.o.cfg.timer(e.Timer))
+			case migration.Disarm:
+				h.timers.Disarm(e.Timer)
+			case migration.Progress:
+				phases = append(phases, PhaseTime{e.Phase, time.Now()})
+				h.o.log.Info("move", "daemon", fmt.Sprintf("%016x", uint64(h.req.Daemon)), "phase", e.Phase, "epoch", m.Record().Epoch)
+				h.update(func(p *Progress) { p.Phase, p.Epoch = e.Phase, m.Record().Epoch })
+			case migration.Notice:
+				h.o.log.Info("move", "daemon", fmt.Sprintf("%016x", uint64(h.req.Daemon)), "notice", e.Text)
+				h.update(func(p *Progress) { p.Notice = e.Text })
+			case migration.Done:
+				h.end(e.Result, phases, nil)
+				return
+			}
+		}
+		clear(fx)
+		select {
+		case in = <-h.inbox:
+		case <-h.o.ctx.Done():
+			h.end(migration.Result{Outcome: migration.OutcomeInDoubt, Epoch: m.Record().Epoch, Text: "the orchestrator was stopped"}, phases, ErrClosed)
+			return
+		}
+	}
+}
+
+func (h *Handle) end(res migration.Result, phases []PhaseTime, err error) {
+	last, _ := h.Progress()
+	h.result, h.err = Result{Result: res, Phases: phases, Ended: time.Now(), Last: last}, err
+}
+
+// count keeps what a side has counted, and lets the machine see that the move
+// goes on.
+func (h *Handle) count(from proto0500.NodeID, e frame.Epoch, m proto0500.Progress) {
+	h.update(func(p *Progress) {
+		side := &p.Source
+		switch from {
+		case h.req.Source:
+		case h.req.Target:
+			side = &p.Target
+		default:
+			return
+		}
+		if *side == nil || e != p.Epoch {
+			*side = make(Counters)
+		}
+		for v := range m.Counters.All() {
+			(*side)[v.Counter] = v.Value
+		}
+	})
+	h.post(migration.Frame{From: from, Orchestrator: true, Epoch: e, Message: m})
+}
+
+func (h *Handle) update(f func(*Progress)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f(&h.now)
+	close(h.changed)
+	h.changed = make(chan struct{})
+}
