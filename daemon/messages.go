@@ -112,22 +112,36 @@ func (s *steward) rejected(from proto0500.NodeID, e frame.Epoch, m proto0500.Rej
 	}
 }
 
-// status reads the steward's own view.
-func (s *steward) status(ctx context.Context) (st Status, err error) {
-	err = s.call(ctx, func() {
-		rec := s.p.Record()
-		st = Status{
-			Name: s.desc.Name, Kind: s.desc.Kind, Origin: s.origin, State: s.p.State(),
-			Authority: s.w != nil, Epoch: rec.Epoch, Peer: s.p.Peer(),
-		}
-		switch {
-		case s.rep != nil:
-			st.Head, st.Daemon = *s.rep.head.Load(), s.rep.d
-		case s.inRep != nil:
-			st.Head, st.Daemon = *s.inRep.head.Load(), s.inRep.d
-		}
-	})
-	return st, err
+// situation is what Status tells, as of the last step. The head moves on with
+// every write, so it is read through the replica.
+type situation struct {
+	Status
+	rep *replica
+}
+
+// status does not wait for the steward: it is asked with every request.
+func (s *steward) status() Status {
+	now := s.now.Load()
+	st := now.Status
+	if now.rep != nil {
+		st.Head = *now.rep.head.Load()
+	}
+	return st
+}
+
+func (s *steward) situation() *situation {
+	rec := s.p.Record()
+	now := &situation{rep: s.rep, Status: Status{
+		Name: s.desc.Name, Kind: s.desc.Kind, Origin: s.origin, State: s.p.State(),
+		Authority: s.w != nil, Epoch: rec.Epoch, Peer: s.p.Peer(),
+	}}
+	if now.rep == nil {
+		now.rep = s.inRep
+	}
+	if now.rep != nil {
+		now.Daemon = now.rep.d
+	}
+	return now
 }
 
 // recreate makes an in-memory daemon anew that a crash has taken.

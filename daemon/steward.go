@@ -28,7 +28,8 @@ type steward struct {
 	name    string // fixed; "" for a record of a daemon that was never described
 	log     *slog.Logger
 	inbox   chan func()
-	attempt atomic.Pointer[inbound] // in, for the streams that look for it
+	attempt atomic.Pointer[inbound]   // in, for the streams that look for it
+	now     atomic.Pointer[situation] // for Status
 	gate    atomic.Pointer[gate]
 	state   atomic.Pointer[proto0500.Report] // as of the last step, for Status
 	timers  *drive.Timers
@@ -77,6 +78,7 @@ func newSteward(h *Host, origin proto0500.Origin, rec migration.Record, desc dri
 		s.post(func() { s.fired(t, e) })
 	})
 	s.gate.Store(&gate{park: true, changed: make(chan struct{})})
+	s.now.Store(&situation{Status: Status{Name: desc.Name, Kind: desc.Kind, Origin: origin}})
 	s.state.Store(&proto0500.Report{DaemonOrigin: origin, BootID: h.boot, Last: true})
 	return s
 }
@@ -330,6 +332,7 @@ func (s *steward) publish() {
 		close(old.changed)
 	}
 	s.attempt.Store(s.in)
+	s.now.Store(s.situation())
 	report := s.report()
 	s.state.Store(&report)
 }
