@@ -118,6 +118,15 @@ func (m *Move) Check() error {
 
 // Step tells m something and appends to fx what is to be done, in order. An error is a *Refused: m is what it was.
 func (m *Move) Step(in MoveInput, fx []MoveEffect) ([]MoveEffect, error) {
+	before := *m
+	fx, err := m.handle(in, fx)
+	if err != nil {
+		*m = before
+	}
+	return fx, err
+}
+
+func (m *Move) handle(in MoveInput, fx []MoveEffect) ([]MoveEffect, error) {
 	if m.step == stepDone {
 		return fx, m.refuse(in, "the move is over")
 	}
@@ -222,7 +231,7 @@ func (m *Move) ask(fx []MoveEffect) []MoveEffect {
 			fx = m.send(t, proto0500.Query{DaemonOrigin: o}, fx)
 		}
 	case stepCancel:
-		fx = m.send(t, m.wish(m.cfg.Self == s), m.wishSource(fx))
+		fx = m.send(t, m.wish(), m.wishSource(fx))
 	case stepReinstate:
 		fx = m.wishSource(fx)
 	case stepAskSource:
@@ -237,11 +246,11 @@ func (m *Move) send(to proto0500.NodeID, msg proto0500.Message, fx []MoveEffect)
 	return append(fx, Send{To: to, Epoch: m.rec.Epoch, Message: msg})
 }
 
-// wish is MigrationFailed as an orchestrator may say it. To the other side of a node that is source or target itself the
-// same frame would be that side's promise; NotReady never is one.
-func (m *Move) wish(promise bool) proto0500.Message {
+// wish is MigrationFailed as an orchestrator may say it. From a node that is source or target itself the same frame would
+// be that side's promise; NotReady never is one.
+func (m *Move) wish() proto0500.Message {
 	r := m.why.reason()
-	if promise {
+	if m.cfg.Self == m.cfg.Source || m.cfg.Self == m.cfg.Target {
 		r = proto0500.NewReason(proto0500.CodeNotReady, "")
 	}
 	return proto0500.MigrationFailed{DaemonOrigin: m.cfg.Origin, Reason: r}
@@ -249,7 +258,7 @@ func (m *Move) wish(promise bool) proto0500.Message {
 
 // wishSource asks, too: a source that has retired does not answer a wish, it asks its target.
 func (m *Move) wishSource(fx []MoveEffect) []MoveEffect {
-	fx = m.send(m.cfg.Source, m.wish(m.cfg.Self == m.cfg.Target), fx)
+	fx = m.send(m.cfg.Source, m.wish(), fx)
 	return m.send(m.cfg.Source, proto0500.Query{DaemonOrigin: m.cfg.Origin}, fx)
 }
 
@@ -374,7 +383,7 @@ func (m *Move) rolledBack(fx []MoveEffect) []MoveEffect {
 		m.why, m.end = cause{}, 0
 		return m.begin(fx)
 	}
-	fx = m.send(m.cfg.Target, m.wish(m.cfg.Self == m.cfg.Source), fx)
+	fx = m.send(m.cfg.Target, m.wish(), fx)
 	if m.end == 0 {
 		m.end = OutcomeRolledBack
 	}
