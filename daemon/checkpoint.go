@@ -94,6 +94,12 @@ func writeCheckpoint(dir string, seq proto0500.Seq, snap Snapshot) error {
 	return syncDir(dir)
 }
 
+// hasCheckpoint says whether there is any.
+func hasCheckpoint(dir string) bool {
+	found, _ := filepath.Glob(filepath.Join(dir, "checkpoint-*[0-9]"))
+	return len(found) > 0
+}
+
 // removeCheckpoints removes all but the one that ends at seq.
 func removeCheckpoints(dir string, seq proto0500.Seq) {
 	entries, err := os.ReadDir(dir)

@@ -129,7 +129,11 @@ type Env struct {
 	Dir    string
 	Origin proto0500.Origin
 	Name   string
-	Log    *slog.Logger
+	// Created: this is a new daemon, at its first event, and may begin with
+	// whatever state its kind begins with. Otherwise it finds its state in Dir,
+	// or will be given it by Restore.
+	Created bool
+	Log     *slog.Logger
 }
 
 // Kind is how a node makes daemons of one sort: the factory that prepare asks

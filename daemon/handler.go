@@ -66,6 +66,9 @@ func (t handler) Control(s *transport.Session, f frame.Frame) {
 		t.prepare(s, from, epoch, p)
 		return
 	}
+	if r, ok := m.(proto0500.Report); ok && h.queries.Take(from, epoch, r) {
+		return
+	}
 	st := h.steward(m.Origin())
 	if st == nil {
 		t.unknown(s, epoch, m)

@@ -34,6 +34,7 @@ type Host struct {
 	records drive.Records
 	ep      *transport.Endpoint
 	sender  *drive.Sender
+	queries drive.Queries
 
 	ctx    context.Context // ends when the host does
 	cancel context.CancelCauseFunc
@@ -302,6 +303,16 @@ func (h *Host) List() []Status {
 		list = append(list, s.status())
 	}
 	return list
+}
+
+// Query asks another node what it is for each daemon that it knows, until ctx
+// ends. Any node may ask: a report promises nothing.
+func (h *Host) Query(ctx context.Context, node identity.NodeID) ([]proto0500.Report, error) {
+	sess, err := h.ep.Session(ctx, node)
+	if err != nil {
+		return nil, err
+	}
+	return h.queries.Ask(ctx, sess, h.cfg.Limits)
 }
 
 // find is the steward of a name: the one with most to say where an old record

@@ -40,6 +40,7 @@ func newReplica(kind Kind, dir string, env Env) (*replica, error) {
 	if err := os.MkdirAll(filepath.Join(dir, stateDir), 0o700); err != nil {
 		return nil, err
 	}
+	env.Created = true
 	r, err := openDaemon(kind, dir, env)
 	if err != nil {
 		return nil, err
@@ -61,7 +62,9 @@ func openReplica(kind Kind, dir string, env Env) (*replica, error) {
 	if _, err := os.Stat(state); errors.Is(err, os.ErrNotExist) {
 		return nil, errNoReplica
 	}
-	if _, err := os.Stat(filepath.Join(dir, logFile)); err == nil {
+	if fileExists(filepath.Join(dir, logFile)) {
+		// Without a checkpoint the daemon begins anew, as it was created.
+		env.Created = !hasCheckpoint(dir)
 		// The state is rebuilt from the checkpoint and the log; what the
 		// daemon left in its directory is of no known sequence.
 		if err := os.RemoveAll(state); err != nil {

@@ -30,10 +30,10 @@ type Orchestrator struct {
 	cancel context.CancelCauseFunc
 	work   sync.WaitGroup
 
-	mu      sync.Mutex
-	moves   map[proto0500.Origin]*Handle
-	queries map[frame.Epoch]*query
-	nextTag frame.Epoch
+	queries drive.Queries
+
+	mu    sync.Mutex
+	moves map[proto0500.Origin]*Handle
 }
 
 // ErrClosed: the orchestrator has ended. Its moves are ended by source and
@@ -52,7 +52,7 @@ func New(cfg Config) (*Orchestrator, error) {
 	o := &Orchestrator{
 		cfg: cfg, self: proto0500.NodeID(cfg.Key.NodeID()), log: cfg.Log, records: drive.Records{J: cfg.Journal},
 		ctx: ctx, cancel: cancel,
-		moves: make(map[proto0500.Origin]*Handle), queries: make(map[frame.Epoch]*query), nextTag: queryTags,
+		moves: make(map[proto0500.Origin]*Handle),
 	}
 	tc := transport.Config{Limits: cfg.Limits, Log: cfg.Log}
 	if cfg.Transport != nil {
@@ -123,14 +123,6 @@ func (o *Orchestrator) mayRelay(_ context.Context, from, to identity.NodeID) err
 	return fmt.Errorf("no move between %v and %v is driven here", from, to)
 }
 
-// query gathers a node's reports about all its daemons. Its tag is the epoch of
-// the query's frame, which every report of the answer echoes.
-type query struct {
-	node    proto0500.NodeID
-	reports []proto0500.Report
-	done    chan struct{}
-}
-
 // Query asks a node what it is for each daemon that it knows.
 func (o *Orchestrator) Query(ctx context.Context, node identity.NodeID) ([]proto0500.Report, error) {
 	ctx, cancel := context.WithTimeout(ctx, o.cfg.QueryTimeout)
@@ -139,58 +131,7 @@ func (o *Orchestrator) Query(ctx context.Context, node identity.NodeID) ([]proto
 	if err != nil {
 		return nil, err
 	}
-	q := &query{node: proto0500.NodeID(node), done: make(chan struct{})}
-	o.mu.Lock()
-	o.nextTag++
-	tag := o.nextTag
-	o.queries[tag] = q
-	o.mu.Unlock()
-	defer func() {
-		o.mu.Lock()
-		delete(o.queries, tag)
-		o.mu.Unlock()
-	}()
-	b, err := proto0500.Query{}.Append(nil, &o.cfg.Limits)
-	if err != nil {
-		return nil, err
-	}
-	if err := sess.Send(tag, b); err != nil {
-		return nil, err
-	}
-	select {
-	case <-q.done:
-		return q.reports, nil
-	case <-ctx.Done():
-		return nil, fmt.Errorf("node %v does not answer: %w", node, context.Cause(ctx))
-	case <-sess.Done():
-		return nil, sess.Err()
-	case <-o.ctx.Done():
-		return nil, ErrClosed
-	}
-}
-
-// queryTags is where the tags of queries begin: above every epoch.
-const queryTags frame.Epoch = 1 << 63
-
-// reportsMax bounds what one answer may hold.
-const reportsMax = 1 << 16
-
-// answer takes a report that may belong to a query, and says whether it did.
-func (o *Orchestrator) answer(from proto0500.NodeID, tag frame.Epoch, r proto0500.Report) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	q := o.queries[tag]
-	if q == nil || q.node != from || len(q.reports) >= reportsMax {
-		return false
-	}
-	if r.DaemonOrigin != 0 {
-		q.reports = append(q.reports, r)
-	}
-	if r.Last {
-		delete(o.queries, tag)
-		close(q.done)
-	}
-	return true
+	return o.queries.Ask(ctx, sess, o.cfg.Limits)
 }
 
 // handler is the orchestrator as the transport sees it.
@@ -230,7 +171,7 @@ func (t handler) Control(s *transport.Session, f frame.Frame) {
 		return
 	}
 	from := proto0500.NodeID(s.Peer())
-	if r, ok := m.(proto0500.Report); ok && t.o.answer(from, f.Epoch(), r) {
+	if r, ok := m.(proto0500.Report); ok && t.o.queries.Take(from, f.Epoch(), r) {
 		return
 	}
 	t.o.mu.Lock()
