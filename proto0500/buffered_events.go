@@ -34,11 +34,13 @@ func (m BufferedEvents) Append(dst []byte, lim *frame.Limits) ([]byte, error) {
 	if err != nil {
 		return dst, err
 	}
-	dst = slices.Grow(dst, eventsHeadBytes+size)
-	dst = le.AppendUint32(appendOrigin(dst, KindBufferedEvents, m.DaemonOrigin), uint32(m.Events.n))
-	dst = append(dst, m.Events.raw...)
+	dst = le.AppendUint32(appendOrigin(slices.Grow(dst, eventsHeadBytes+size), KindBufferedEvents, m.DaemonOrigin), uint32(m.Events.n))
+	at := len(dst)
+	dst = dst[:at+size]
+	to := dst[at:]
+	copy(to, m.Events.raw)
 	for i := range m.Events.list {
-		dst = m.Events.list[i].append(dst)
+		to = to[m.Events.list[i].put(to):]
 	}
 	return dst, nil
 }

@@ -17,7 +17,7 @@ type sample struct {
 	name    string
 	message proto0500.Message
 	decode  func(b []byte, lim *frame.Limits) error
-	payload int // bytes of bulk in it
+	loop    func(b *testing.B, buf []byte, lim *frame.Limits) // decodes until b is done, without a call in between
 }
 
 type decoder[T any] interface {
@@ -25,8 +25,20 @@ type decoder[T any] interface {
 	Decode(b []byte, lim *frame.Limits) error
 }
 
-func sampleOf[T proto0500.Message, P decoder[T]](m T, payload int) sample {
-	return sample{name: m.Kind().String(), message: m, decode: P(new(T)).Decode, payload: payload}
+func sampleOf[T proto0500.Message, P decoder[T]](m T) sample {
+	return sample{
+		name:    m.Kind().String(),
+		message: m,
+		decode:  P(new(T)).Decode,
+		loop: func(b *testing.B, buf []byte, lim *frame.Limits) {
+			p := P(new(T))
+			for b.Loop() {
+				if err := p.Decode(buf, lim); err != nil {
+					b.Fatal(err)
+				}
+			}
+		},
+	}
 }
 
 // samples has one message of each kind, in the sizes at which the crate was measured.
@@ -48,30 +60,30 @@ func samples(t testing.TB) []sample {
 	entity := [32]byte{1, 2, 3}
 	name, kind := proto0500.Text("accounts"), proto0500.Text("kv")
 	return []sample{
-		sampleOf(proto0500.TakeSnapshot{DaemonOrigin: 7, TargetNode: 8}, 0),
-		sampleOf(proto0500.SnapshotReady{DaemonOrigin: 7, SeqThrough: 9, ChunkIndex: 1, TotalChunks: 3, SnapshotBytes: make([]byte, 7000)}, 7000),
-		sampleOf(proto0500.RestoreComplete{DaemonOrigin: 7, RestoredSeq: 9}, 0),
-		sampleOf(proto0500.ReplayComplete{DaemonOrigin: 7, ReplayedSeq: 100, TargetHead: head}, 0),
-		sampleOf(proto0500.CutoverNotify{DaemonOrigin: 7, TargetNode: 8}, 0),
-		sampleOf(proto0500.CleanupComplete{DaemonOrigin: 7}, 0),
-		sampleOf(proto0500.MigrationFailed{DaemonOrigin: 7, Reason: proto0500.Reason{Code: proto0500.CodeStateFailed, Text: text}}, len(text)),
-		sampleOf(proto0500.BufferedEvents{DaemonOrigin: 7, Events: proto0500.EventsOf(events...)}, 100*200),
-		sampleOf(proto0500.ActivateTarget{DaemonOrigin: 7}, 0),
-		sampleOf(proto0500.ActivateAck{DaemonOrigin: 7, ReplayedSeq: 100}, 0),
-		sampleOf(proto0500.Hello{Version: proto0500.HelloVersion, ChunkBytesMax: 1 << 20, BootID: 5}, 0),
-		sampleOf(proto0500.Begin{DaemonOrigin: 7, TargetNode: 8, Floor: 3}, 0),
-		sampleOf(proto0500.Prepare{DaemonOrigin: 7, SourceNode: 8, EntityID: entity, Name: name, DaemonKind: kind, StateBytes: 1 << 40}, 0),
-		sampleOf(proto0500.Prepared{DaemonOrigin: 7, ChunkBytes: 1 << 20, CreditBytes: 4 << 20, Lanes: 4}, 0),
-		sampleOf(proto0500.Transfer{DaemonOrigin: 7, SeqThrough: 9, Size: 1 << 33, Digest: [16]byte{1}, Final: true}, 0),
+		sampleOf(proto0500.TakeSnapshot{DaemonOrigin: 7, TargetNode: 8}),
+		sampleOf(proto0500.SnapshotReady{DaemonOrigin: 7, SeqThrough: 9, ChunkIndex: 1, TotalChunks: 3, SnapshotBytes: make([]byte, 7000)}),
+		sampleOf(proto0500.RestoreComplete{DaemonOrigin: 7, RestoredSeq: 9}),
+		sampleOf(proto0500.ReplayComplete{DaemonOrigin: 7, ReplayedSeq: 100, TargetHead: head}),
+		sampleOf(proto0500.CutoverNotify{DaemonOrigin: 7, TargetNode: 8}),
+		sampleOf(proto0500.CleanupComplete{DaemonOrigin: 7}),
+		sampleOf(proto0500.MigrationFailed{DaemonOrigin: 7, Reason: proto0500.Reason{Code: proto0500.CodeStateFailed, Text: text}}),
+		sampleOf(proto0500.BufferedEvents{DaemonOrigin: 7, Events: proto0500.EventsOf(events...)}),
+		sampleOf(proto0500.ActivateTarget{DaemonOrigin: 7}),
+		sampleOf(proto0500.ActivateAck{DaemonOrigin: 7, ReplayedSeq: 100}),
+		sampleOf(proto0500.Hello{Version: proto0500.HelloVersion, ChunkBytesMax: 1 << 20, BootID: 5}),
+		sampleOf(proto0500.Begin{DaemonOrigin: 7, TargetNode: 8, Floor: 3}),
+		sampleOf(proto0500.Prepare{DaemonOrigin: 7, SourceNode: 8, EntityID: entity, Name: name, DaemonKind: kind, StateBytes: 1 << 40}),
+		sampleOf(proto0500.Prepared{DaemonOrigin: 7, ChunkBytes: 1 << 20, CreditBytes: 4 << 20, Lanes: 4}),
+		sampleOf(proto0500.Transfer{DaemonOrigin: 7, SeqThrough: 9, Size: 1 << 33, Digest: [16]byte{1}, Final: true}),
 		sampleOf(proto0500.TransferStatus{DaemonOrigin: 7, SeqThrough: 9, Ranges: proto0500.RangesOf(
-			proto0500.Range{First: 0, Chunks: 4}, proto0500.Range{First: 9, Chunks: 1})}, 0),
-		sampleOf(proto0500.Seal{DaemonOrigin: 7, Seq: 100, Head: head, HeadHash: 5, StateDigest: 6}, 0),
-		sampleOf(proto0500.Ack{DaemonOrigin: 7, Seq: 100, Head: head, HeadHash: 5, StateDigest: 6}, 0),
-		sampleOf(proto0500.Query{DaemonOrigin: 7}, 0),
-		sampleOf(proto0500.Report{DaemonOrigin: 7, Epoch: 3, State: proto0500.StateSealed, Head: head, EntityID: entity, Name: name, DaemonKind: kind}, 0),
-		sampleOf(proto0500.Release{DaemonOrigin: 7}, 0),
-		sampleOf(proto0500.Progress{DaemonOrigin: 7, Counters: proto0500.CountersOf(counters...)}, 0),
-		sampleOf(proto0500.Rejected{DaemonOrigin: 7, Refused: proto0500.KindSeal, Reason: proto0500.RejectWrongPeer, Text: text}, 0),
+			proto0500.Range{First: 0, Chunks: 4}, proto0500.Range{First: 9, Chunks: 1})}),
+		sampleOf(proto0500.Seal{DaemonOrigin: 7, Seq: 100, Head: head, HeadHash: 5, StateDigest: 6}),
+		sampleOf(proto0500.Ack{DaemonOrigin: 7, Seq: 100, Head: head, HeadHash: 5, StateDigest: 6}),
+		sampleOf(proto0500.Query{DaemonOrigin: 7}),
+		sampleOf(proto0500.Report{DaemonOrigin: 7, Epoch: 3, State: proto0500.StateSealed, Head: head, EntityID: entity, Name: name, DaemonKind: kind}),
+		sampleOf(proto0500.Release{DaemonOrigin: 7}),
+		sampleOf(proto0500.Progress{DaemonOrigin: 7, Counters: proto0500.CountersOf(counters...)}),
+		sampleOf(proto0500.Rejected{DaemonOrigin: 7, Refused: proto0500.KindSeal, Reason: proto0500.RejectWrongPeer, Text: text}),
 	}
 }
 

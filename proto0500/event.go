@@ -45,16 +45,15 @@ func (e Event) Equal(o Event) bool {
 // bytes is the event's size on the wire.
 func (e *Event) bytes() int { return EventBytesMin + len(e.Payload) }
 
-// append appends the event. It is cheapest where dst has room.
-func (e *Event) append(dst []byte) []byte {
-	at, n := len(dst), len(e.Payload)
-	dst = slices.Grow(dst, EventBytesMin+n)[:at+EventBytesMin+n]
-	b := dst[at:]
+// put writes the event to b, which has room for it, and returns its size.
+func (e *Event) put(b []byte) int {
+	n := len(e.Payload)
+	b = b[:EventBytesMin+n]
 	e.Link.put(b)
 	le.PutUint32(b[LinkBytes:], uint32(n))
-	copy(b[eventHeadBytes:], e.Payload)
 	le.PutUint64(b[eventHeadBytes+n:], e.ReceivedAt)
-	return dst
+	copy(b[eventHeadBytes:], e.Payload)
+	return EventBytesMin + n
 }
 
 // Events are the events of one message: either those of the bytes it was decoded from, judged once and read as they

@@ -2,6 +2,7 @@ package proto0500
 
 import (
 	"errors"
+	"slices"
 
 	"ferry/frame"
 )
@@ -36,7 +37,9 @@ func (e *EventsEncoder) Add(ev Event, lim *frame.Limits) error {
 		}
 		return overLimit(KindBufferedEvents, "message", size, uint64(lim.MessageBytesMax))
 	}
-	e.buf = ev.append(e.buf)
+	at := len(e.buf)
+	e.buf = slices.Grow(e.buf, ev.bytes())[:at+ev.bytes()]
+	ev.put(e.buf[at:])
 	e.n++
 	return nil
 }

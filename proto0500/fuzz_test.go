@@ -18,6 +18,18 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			f.Fatal(err)
 		}
+		if len(b) < 500 { // small seeds, many runs
+			f.Add(b)
+		}
+	}
+	for _, m := range []proto0500.Message{
+		proto0500.SnapshotReady{DaemonOrigin: 7, ChunkIndex: 1, TotalChunks: 3, SnapshotBytes: []byte("chunk")},
+		proto0500.BufferedEvents{DaemonOrigin: 7, Events: proto0500.EventsOf(chain(f, 7, 2)...)},
+	} {
+		b, err := m.Append(nil, &lim)
+		if err != nil {
+			f.Fatal(err)
+		}
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
