@@ -63,8 +63,6 @@ Exit codes:
 		newEncodeCmd(),
 		newSnapshotCmd(),
 		newVersionCmd(),
-		newNodeCmd(),
-		newStatusCmd(),
 	)
 	wrapRuns(root)
 	return root
