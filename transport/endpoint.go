@@ -40,6 +40,8 @@ type Endpoint struct {
 	links    map[*quic.Conn]*link           // every connection in use
 	dials    map[string]*dialing
 	splices  int
+
+	splice func(a, b *Stream) // what a relay does; tests put a forging one here
 }
 
 // New checks cfg and starts nothing.
@@ -55,6 +57,7 @@ func New(cfg Config) (*Endpoint, error) {
 		tokens:   make(map[token]*Session),
 		links:    make(map[*quic.Conn]*link),
 		dials:    make(map[string]*dialing),
+		splice:   splice,
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	return e, nil

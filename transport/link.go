@@ -137,13 +137,11 @@ func (l *link) acceptLoop() {
 	for {
 		str, err := l.conn.AcceptStream(context.Background())
 		if err != nil {
+			l.e.cfg.Log.Debug("connection ended", slog.String("addr", l.conn.RemoteAddr().String()), slog.Any("cause", err))
 			break
 		}
 		l.e.spawn(func() { l.serve(str, nil) })
 	}
-	_, remote := explain(context.Cause(l.conn.Context()))
-	l.e.cfg.Log.Debug("connection ended", slog.String("addr", l.conn.RemoteAddr().String()),
-		slog.Bool("remote", remote), slog.Any("cause", context.Cause(l.conn.Context())))
 	l.close(CodeNone, "")
 }
 

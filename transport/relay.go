@@ -125,7 +125,7 @@ func (e *Endpoint) spliceTo(from *Stream, h relayHeader) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNoPath, err)
 	}
-	splice(from, to)
+	e.splice(from, to)
 	return nil
 }
 
