@@ -413,12 +413,11 @@ func (h *Host) prepared(o proto0500.Origin) proto0500.Prepared {
 	}
 }
 
+// sendProgress tells a node that there is a session with how far a move is.
 func (h *Host) sendProgress(to proto0500.NodeID, o proto0500.Origin, e frame.Epoch, stats *moveStats) {
-	sess, ok := h.ep.Live(identity.NodeID(to))
-	if !ok {
-		return
-	}
-	if err := send(sess, e, proto0500.Progress{DaemonOrigin: o, Counters: stats.values()}); err != nil {
-		h.log.Debug("progress not sent", "err", err)
+	for _, sess := range h.ep.LiveAll(identity.NodeID(to)) {
+		if err := send(sess, e, proto0500.Progress{DaemonOrigin: o, Counters: stats.values()}); err != nil {
+			h.log.Debug("progress not sent", "err", err)
+		}
 	}
 }

@@ -14,6 +14,11 @@ import (
 // Sender sends control messages to nodes, dialling where there is no session.
 // It never blocks: what cannot be sent is lost, as on any network, and the core
 // asks again. Messages to one node keep their order.
+//
+// A node that has several sessions gets the message over each: two processes
+// may act under one key, as two orchestrators' moves at a time do, and only one
+// of them knows what the message is about. To the other it is one of those
+// doubled frames that change nothing.
 type Sender struct {
 	ep  *transport.Endpoint
 	log *slog.Logger
@@ -55,8 +60,10 @@ func (s *Sender) Send(ctx context.Context, to proto0500.NodeID, epoch frame.Epoc
 		s.waiting[to] = append(q, out)
 		return
 	}
-	if sess, ok := s.ep.Live(identity.NodeID(to)); ok {
-		s.send(sess, out)
+	if all := s.ep.LiveAll(identity.NodeID(to)); len(all) > 0 {
+		for _, sess := range all {
+			s.send(sess, out)
+		}
 		return
 	}
 	s.waiting[to] = []outgoing{out}
