@@ -109,7 +109,7 @@ func checkAddr(addr string) error {
 	if err != nil {
 		return fmt.Errorf("%w: %q is not host:port", ErrValue, addr)
 	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || strconv.FormatUint(n, 10) != port {
 		return fmt.Errorf("%w: %q: the port is a number from 1 to 65535", ErrValue, addr)
 	}
 	return CheckHost(host)

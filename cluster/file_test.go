@@ -139,6 +139,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"addr without host", swap(`"127.0.0.1:7501"`, `":7501"`), 4, "a", "addr", ErrValue},
 		{"addr port 0", swap(`"127.0.0.1:7501"`, `"127.0.0.1:0"`), 4, "a", "addr", ErrValue},
 		{"addr port too high", swap(`"127.0.0.1:7501"`, `"127.0.0.1:65536"`), 4, "a", "addr", ErrValue},
+		{"addr port with a zero before it", swap(`"127.0.0.1:7501"`, `"127.0.0.1:07501"`), 4, "a", "addr", ErrValue},
 		{"addr port is a word", swap(`"127.0.0.1:7501"`, `"127.0.0.1:http"`), 4, "a", "addr", ErrValue},
 		{"addr of all interfaces", swap(`"127.0.0.1:7501"`, `"0.0.0.0:7501"`), 4, "a", "addr", ErrValue},
 		{"addr with a scheme", swap(`"127.0.0.1:7501"`, `"udp://127.0.0.1:7501"`), 4, "a", "addr", ErrValue},

@@ -26,10 +26,10 @@ func place(names []string, host string, base int) ([]Node, error) {
 	if base < 0 || base > portsMax {
 		return nil, fmt.Errorf("base port: %w: %d is not from 1 to %d", ErrValue, base, portsMax)
 	}
-	next := base
 	if base == 0 {
-		next = portFirst + rand.IntN(portLast-portFirst)
+		base = portFirst + rand.IntN(portLast-portFirst)
 	}
+	next := base
 	find := func(host string) (string, error) {
 		for ; next <= portsMax; next++ {
 			free, err := portFree(host, next)
