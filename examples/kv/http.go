@@ -15,27 +15,8 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"ferry/daemon"
-	"ferry/frame"
 	"ferry/proto0500"
 )
-
-// Backend is what the handler needs of the node it runs in.
-type Backend interface {
-	// Write puts an event into the chain and returns its number once it is
-	// durable. It waits while the daemon is frozen or not yet live here; when ctx
-	// ends meanwhile the event is not accepted and the error is ctx's. Other
-	// errors are those of package daemon.
-	Write(ctx context.Context, payload []byte) (proto0500.Seq, error)
-	// View is what this node is for the daemon now.
-	View() View
-}
-
-// View is what a node is for a daemon. The zero value: it has nothing of it.
-type View struct {
-	Store     *Store // nil: no state here
-	Authority bool   // it accepts writes here, or will when it is thawed
-	Epoch     frame.Epoch
-}
 
 // HandlerOptions of [Handler]. The zero value works.
 type HandlerOptions struct {
@@ -55,6 +36,7 @@ type HandlerOptions struct {
 
 const (
 	parkDefault         = 15 * time.Second
+	viewMax             = 2 * time.Second
 	bodyBytesMaxDefault = 256 << 20
 	// retryAfter is in seconds, as the header is: the shortest it can say.
 	retryAfter = "1"
@@ -147,15 +129,15 @@ func (h *handler) serveKey(w http.ResponseWriter, r *http.Request, escaped strin
 }
 
 func (h *handler) get(w http.ResponseWriter, r *http.Request, key []byte) {
-	view := h.backend.View()
+	view := h.view(r)
 	if !view.Authority || view.Store == nil {
-		h.elsewhere(w, r, 0)
+		h.elsewhere(w, r, view.Peer)
 		return
 	}
 	value, ok, err := view.Store.Get(key)
 	switch {
 	case errors.Is(err, ErrClosed): // it left between two lines
-		h.elsewhere(w, r, 0)
+		h.elsewhere(w, r, view.Peer)
 	case err != nil:
 		h.broken(w, r, err)
 	case !ok:
@@ -167,11 +149,14 @@ func (h *handler) get(w http.ResponseWriter, r *http.Request, key []byte) {
 	}
 }
 
+// view asks the node, but not for long: /state always answers.
+func (h *handler) view(r *http.Request) View {
+	ctx, cancel := context.WithTimeout(r.Context(), viewMax)
+	defer cancel()
+	return h.backend.View(ctx)
+}
+
 func (h *handler) put(w http.ResponseWriter, r *http.Request, key []byte) {
-	if h.backend.View().Store == nil { // no need to take a body in
-		h.elsewhere(w, r, 0)
-		return
-	}
 	if r.ContentLength > ValueBytesMax {
 		tooLarge(w)
 		return

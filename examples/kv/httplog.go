@@ -85,14 +85,14 @@ func (h *handler) serveLog(w http.ResponseWriter, r *http.Request) {
 		httpError(w, http.StatusBadRequest, err.Error())
 		return
 	}
-	view := h.backend.View()
+	view := h.view(r)
 	if !view.Authority || view.Store == nil {
-		h.elsewhere(w, r, 0)
+		h.elsewhere(w, r, view.Peer)
 		return
 	}
 	pos, err := view.Store.Position()
 	if err != nil {
-		h.elsewhere(w, r, 0)
+		h.elsewhere(w, r, view.Peer)
 		return
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")

@@ -24,7 +24,7 @@ type State struct {
 }
 
 func (h *handler) serveState(w http.ResponseWriter, r *http.Request) {
-	view := h.backend.View()
+	view := h.view(r)
 	st := State{Authority: view.Authority, Epoch: view.Epoch}
 	if view.Store != nil {
 		if err := st.fill(view.Store, r.URL.Query().Get("recount") == "1"); err != nil {

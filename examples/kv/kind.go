@@ -2,7 +2,6 @@ package kv
 
 import (
 	"log/slog"
-	"sync"
 
 	"ferry/daemon"
 )
@@ -28,9 +27,6 @@ type Options struct {
 	// GrowBytes is by how much the file grows at once; each growth costs a
 	// sync. Default 64 MiB.
 	GrowBytes int
-
-	// Stores, when set, has each store that is open under its daemon's name.
-	Stores *Stores
 }
 
 // Kind makes kv daemons, for a host to register.
@@ -45,47 +41,6 @@ func Kind(opts Options) daemon.Kind {
 			}
 			return s, nil
 		},
-	}
-}
-
-// Stores finds the stores that are open in a process by name, for those who
-// read them beside the host: the HTTP handler. The zero value is ready.
-type Stores struct {
-	mu   sync.Mutex
-	open map[string]*Store
-}
-
-// Get is the store of that name opened last, or nil when none is open. It may
-// be closed at any time; its methods then say ErrClosed.
-func (s *Stores) Get(name string) *Store {
-	if s == nil {
-		return nil
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.open[name]
-}
-
-func (s *Stores) put(name string, store *Store) {
-	if s == nil {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.open == nil {
-		s.open = make(map[string]*Store)
-	}
-	s.open[name] = store
-}
-
-func (s *Stores) drop(name string, store *Store) {
-	if s == nil {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.open[name] == store {
-		delete(s.open, name)
 	}
 }
 

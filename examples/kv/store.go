@@ -36,7 +36,6 @@ var (
 // calls them; everything else may be called at any time, by anybody.
 type Store struct {
 	origin proto0500.Origin
-	name   string
 	path   string
 	opts   Options
 	log    *slog.Logger
@@ -68,7 +67,6 @@ var (
 func Open(env daemon.Env, opts Options) (*Store, error) {
 	s := &Store{
 		origin: env.Origin,
-		name:   env.Name,
 		path:   filepath.Join(env.Dir, fileName),
 		opts:   opts,
 		log:    logger(env.Log),
@@ -82,7 +80,6 @@ func Open(env daemon.Env, opts Options) (*Store, error) {
 	if err := s.open(false); err != nil {
 		return nil, err
 	}
-	opts.Stores.put(env.Name, s)
 	return s, nil
 }
 
@@ -307,7 +304,6 @@ func (s *Store) view(fn func(*bbolt.Tx) error) error {
 
 // Close implements [daemon.Daemon]. Snapshots that are still open end with it.
 func (s *Store) Close() error {
-	s.opts.Stores.drop(s.name, s)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.db == nil {

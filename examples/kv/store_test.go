@@ -231,23 +231,3 @@ func TestOpenRefuses(t *testing.T) {
 		}
 	})
 }
-
-func TestStores(t *testing.T) {
-	var stores Stores
-	if stores.Get("orders") != nil || (*Stores)(nil).Get("orders") != nil {
-		t.Fatal("found a store where there is none")
-	}
-	d, err := Kind(Options{Stores: &stores}).Open(testEnv(t, t.TempDir()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if stores.Get("orders") != d.(*Store) {
-		t.Error("not found")
-	}
-	if err := d.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if stores.Get("orders") != nil {
-		t.Error("found after it was closed")
-	}
-}
