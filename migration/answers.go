@@ -34,8 +34,11 @@ func (m *Move) frame(in Frame, fx []MoveEffect) ([]MoveEffect, error) {
 	}
 	switch msg := in.Message.(type) {
 	case proto0500.MigrationFailed:
-		own := m.cfg.Self == m.cfg.Source && msg.Reason.Retriable() // this move's wish, come back
-		if source && !own && m.step != stepRelease {
+		if source && msg.Reason.Retriable() {
+			// The wish of an orchestrator on the source's node, this one or another; the source itself may be asked.
+			return m.send(m.cfg.Source, proto0500.Query{DaemonOrigin: m.cfg.Origin}, fx), nil
+		}
+		if source && m.step != stepRelease {
 			return m.sourceOver(causeOf(msg.Reason), fx), nil
 		}
 		if target {

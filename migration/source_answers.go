@@ -40,10 +40,14 @@ func (m *Move) sourceReport(in Frame, r proto0500.Report, fx []MoveEffect) ([]Mo
 	return m.openReport(in, r, fx)
 }
 
-// saysServedOn tells whether the source has been the authority after e without a break. An epoch above e alone is enough
-// for a target in e, which knows that it was never live; not for who does not.
+// saysServedOn tells whether the source was the authority after e without having been away. An epoch above e alone is
+// enough for a target in e, which knows that it was never live; not for who does not.
 func saysServedOn(r proto0500.Report, e frame.Epoch) bool {
-	return saysOver(r, e) && (r.Epoch == e || r.LiveEpoch < e && r.State != proto0500.StateNone)
+	switch r.State {
+	case proto0500.StateNone, proto0500.StatePrepared, proto0500.StateRestored, proto0500.StateSealed:
+		return false // it had none of its own when it took part as target
+	}
+	return saysOver(r, e) && (r.Epoch == e || r.LiveEpoch < e)
 }
 
 // sourcePast: the attempt is past at the source, whichever way it ended; the target knows.

@@ -7,7 +7,6 @@ import (
 // targetReport takes the target's own account of itself.
 func (m *Move) targetReport(in Frame, r proto0500.Report, fx []MoveEffect) ([]MoveEffect, error) {
 	e := m.rec.Epoch
-	live := r.State == proto0500.StateServing || r.State == proto0500.StateRetired || r.State == proto0500.StateMoved
 	switch {
 	case e == 0:
 		return fx, m.refuse(in, "there is no epoch yet")
@@ -21,7 +20,7 @@ func (m *Move) targetReport(in Frame, r proto0500.Report, fx []MoveEffect) ([]Mo
 		return m.passed(in, r, fx)
 	case r.LiveEpoch > e:
 		return m.movedOn(fx), nil
-	case r.LiveEpoch == e && live:
+	case r.LiveEpoch == e:
 		if r.State == proto0500.StateServing && !r.Copy {
 			m.why = failedCause("the target is the authority and has lost the daemon's state")
 			return m.done(OutcomeInDoubt, fx), nil
