@@ -139,3 +139,18 @@ func TestEventsEqual(t *testing.T) {
 		t.Error("other events are the same")
 	}
 }
+
+// TestCountIsHeldAgainstTheBytes before anything is made of it.
+func TestCountIsHeldAgainstTheBytes(t *testing.T) {
+	lim := frame.Default()
+	b, err := proto0500.BufferedEvents{Events: proto0500.EventsOf(chain(t, 3, 2)...)}.Append(nil, &lim)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[9] = 3
+	var m proto0500.BufferedEvents
+	err = m.Decode(b, &lim)
+	if de, ok := errors.AsType[*frame.DecodeError](err); !ok || de.Field != "count" || de.Offset != 9 || !errors.Is(err, frame.ErrTruncated) {
+		t.Errorf("%v", err)
+	}
+}

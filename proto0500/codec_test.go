@@ -61,7 +61,7 @@ func samples(t testing.TB) []sample {
 	name, kind := proto0500.Text("accounts"), proto0500.Text("kv")
 	return []sample{
 		sampleOf(proto0500.TakeSnapshot{DaemonOrigin: 7, TargetNode: 8}),
-		sampleOf(proto0500.SnapshotReady{DaemonOrigin: 7, SeqThrough: 9, ChunkIndex: 1, TotalChunks: 3, SnapshotBytes: make([]byte, 7000)}),
+		sampleOf(proto0500.SnapshotReady{DaemonOrigin: 7, SeqThrough: 9, ChunkIndex: 1, TotalChunks: 3, SnapshotBytes: bytes.Repeat([]byte{5}, 7000)}),
 		sampleOf(proto0500.RestoreComplete{DaemonOrigin: 7, RestoredSeq: 9}),
 		sampleOf(proto0500.ReplayComplete{DaemonOrigin: 7, ReplayedSeq: 100, TargetHead: head}),
 		sampleOf(proto0500.CutoverNotify{DaemonOrigin: 7, TargetNode: 8}),

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/zeebo/xxh3"
+
 	"ferry/proto0500"
 )
 
@@ -132,6 +134,18 @@ func TestLastSequence(t *testing.T) {
 	last := proto0500.Link{OriginHash: 1, Sequence: math.MaxUint64}
 	if _, err := last.Next(0, 0); !errors.Is(err, proto0500.ErrSequence) {
 		t.Errorf("after 2^64-1: %v", err)
+	}
+}
+
+// TestHashIsOfLinkAndPayload: the ways to hash, for short payloads and long ones, agree with the definition.
+func TestHashIsOfLinkAndPayload(t *testing.T) {
+	l := proto0500.Link{OriginHash: 1, HorizonEncoded: 2, Sequence: 3, ParentHash: 4}
+	whole := l.Append(nil)
+	for i := range 3000 {
+		if got, want := l.Hash(whole[proto0500.LinkBytes:]), xxh3.Hash(whole); got != want {
+			t.Fatalf("payload of %d bytes: %x, not %x", i, got, want)
+		}
+		whole = append(whole, byte(i))
 	}
 }
 
