@@ -63,6 +63,9 @@ Exit codes:
 		newEncodeCmd(),
 		newSnapshotCmd(),
 		newVersionCmd(),
+		newNodeCmd(),
+		newMigrateCmd(),
+		newStatusCmd(),
 	)
 	wrapRuns(root)
 	return root
