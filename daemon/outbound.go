@@ -126,6 +126,7 @@ func (o *outbound) shipSnapshot(ctx context.Context, sess *transport.Session, he
 	if err := o.shipChunks(ctx, sess, hello, chunker, digests, held); err != nil {
 		return err
 	}
+	o.tell() // the transfer is over
 	announce.Final, announce.Digest = true, digests.Sum()
 	return send(sess, o.epoch, announce)
 }
@@ -166,7 +167,11 @@ func (o *outbound) shipChunks(ctx context.Context, sess *transport.Session, hell
 				}
 				digests.Set(i, digest)
 				o.stats.lane(lane, uint64(chunker.ChunkBytes(i)))
+				o.stats.add(proto0500.CounterBytesDone, uint64(chunker.ChunkBytes(i)))
 				o.stats.add(proto0500.CounterBytesWire, uint64(len(f)))
+				if i == 0 {
+					o.tell() // the transfer has begun
+				}
 			}
 		})
 	}
@@ -279,10 +284,12 @@ func (o *outbound) tellProgress(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-t.C:
-			o.h.sendProgress(o.orchestrator, o.origin, o.epoch, o.stats)
+			o.tell()
 		}
 	}
 }
+
+func (o *outbound) tell() { o.h.sendProgress(o.orchestrator, o.origin, o.epoch, o.stats) }
 
 // writeMessage frames a message in buf and writes it to a stream.
 func writeMessage(st *transport.Stream, buf []byte, epoch frame.Epoch, m proto0500.Message, lim frame.Limits) ([]byte, error) {
