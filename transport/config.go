@@ -34,7 +34,7 @@ type Resolver interface {
 // stream: while they run no further frame arrives, and to wait in them for another answer of the same peer is a
 // deadlock. Stream runs on goroutines of its own, after Opened. Endpoint.Run waits for all of them.
 type Handler interface {
-	// Opened announces a session with a proven peer. hello is the peer's hello message, borrowed until return; nil when
+	// Opened announces a session with a proven peer, and should return quickly. hello is the peer's hello message, borrowed until return; nil when
 	// it sent none. An error ends the session: the peer sees its text as ErrRefused, and Closed is not called.
 	Opened(s *Session, hello []byte) error
 	// Control is called for each frame of the control stream, which is borrowed until return.

@@ -71,7 +71,8 @@ func (e *Endpoint) Lanes() int { return e.cfg.Lanes }
 
 // Run owns every goroutine of the endpoint. When ctx ends it closes all sessions in good order, and returns when
 // handlers and goroutines have ended. A socket of our own is closed then; a caller's transport or connection is not.
-// It returns nil after ctx has ended, else what made it stop. An endpoint runs once.
+// It returns nil after ctx has ended, else what made it stop. An endpoint runs once; with a ctx that has ended it only
+// closes its socket.
 func (e *Endpoint) Run(ctx context.Context) error {
 	e.mu.Lock()
 	if e.started {

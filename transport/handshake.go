@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"ferry/frame"
@@ -32,13 +33,15 @@ type hail struct {
 	bind func(s *Session, peerAccepts bool)
 	// opened is called when the handler has opened the session, or with the reason why there is none.
 	opened func(s *Session, err error)
+
+	unbound func() // set by bound
 }
 
 // dialSession makes the session in which we are the dialer; prefix and whatever stands before it have been written. It
 // returns when the handler has opened it. Nil want: any peer that is admitted.
 func (e *Endpoint) dialSession(ctx context.Context, h hail, want ed25519.PublicKey) (*Session, error) {
-	stop := h.bound(ctx, e.cfg.DialTimeout)
-	defer stop()
+	h.bound(ctx, e.cfg.DialTimeout)
+	defer h.unbound()
 	tok := newToken()
 	if err := e.sayHello(h, tok, identity.Dialer); err != nil {
 		return nil, err
@@ -67,8 +70,8 @@ func (e *Endpoint) dialSession(ctx context.Context, h hail, want ed25519.PublicK
 
 // acceptSession makes the session in which the peer is the dialer; its prefix has been read.
 func (e *Endpoint) acceptSession(ctx context.Context, h hail) (*Session, error) {
-	stop := h.bound(ctx, e.cfg.DialTimeout)
-	defer stop()
+	h.bound(ctx, e.cfg.DialTimeout)
+	defer h.unbound()
 	in := bufio.NewReaderSize(h.control, controlBufferBytes)
 	p, err := readPreamble(in)
 	if err != nil {
@@ -112,13 +115,14 @@ func (e *Endpoint) establish(h hail, p *preamble, in *bufio.Reader, answer func(
 	if h.bind != nil {
 		h.bind(s, p.accepts)
 	}
+	var err error
 	if answer != nil {
-		if err := answer(); err != nil {
-			s.cancel(s.error(err, false))
-			return nil, err
-		}
+		err = answer()
 	}
-	if err := h.control.SetDeadline(time.Time{}); err != nil {
+	h.unbound()
+	if err = errors.Join(err, h.control.SetDeadline(time.Time{})); err != nil {
+		s.cancel(s.error(err, false))
+		e.withdraw(s)
 		return nil, err
 	}
 	done := make(chan error, 1)
@@ -156,21 +160,20 @@ func (e *Endpoint) sayHello(h hail, tok token, role identity.ChannelRole) error 
 	return err
 }
 
-// bound lets the handshake last until ctx ends or timeout has passed. When the returned function has returned, ctx has
-// no effect any more.
-func (h hail) bound(ctx context.Context, timeout time.Duration) func() {
+// bound lets the handshake last until ctx ends or timeout has passed. When unbound has returned, ctx has no effect any
+// more: whoever cancels it once there is a session must not hit the session.
+func (h *hail) bound(ctx context.Context, timeout time.Duration) {
 	h.control.SetDeadline(time.Now().Add(timeout))
 	expired := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(expired)
 		h.control.SetDeadline(time.Now())
 	})
-	return func() {
+	h.unbound = sync.OnceFunc(func() {
 		if !stop() {
 			<-expired
-			h.control.SetDeadline(time.Time{})
 		}
-	}
+	})
 }
 
 func readPreamble(in io.Reader) (*preamble, error) {

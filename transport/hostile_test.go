@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"testing"
+	"time"
 
 	"github.com/quic-go/quic-go"
 
@@ -126,7 +127,7 @@ func TestHostileControlStream(t *testing.T) {
 			w := newWorld(t)
 			b := w.listening("b", func(c *Config) {
 				if tc.code == CodeTimeout { // it is the stream that is refused; the connection waits for a good one
-					c.DialTimeout /= 10
+					c.DialTimeout = 300 * time.Millisecond
 				}
 			})
 			conn := dialRaw(t, w, b)

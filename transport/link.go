@@ -195,6 +195,9 @@ func (l *link) dispatch(pre prefix, p quicPipe) error {
 	if err != nil {
 		return err
 	}
+	if err := s.waitOpened(l.e.cfg.DialTimeout); err != nil {
+		return err
+	}
 	if pre.kind == Relay {
 		return l.e.serveRelay(s, p, l.index)
 	}

@@ -287,4 +287,3 @@ func TestSilentDialer(t *testing.T) {
 		t.Errorf("%d connections are left", len(b.links))
 	}
 }
-
