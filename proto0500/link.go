@@ -124,10 +124,12 @@ func LinkFrom(b []byte) Link {
 }
 
 // ReadLink reads a link from a cursor.
-func ReadLink(c *frame.Cursor, field string) Link {
-	b := c.Bytes(field, LinkBytes)
-	if b == nil {
-		return Link{}
+func ReadLink(c *frame.Cursor, field string) Link { return linkOf(c.Bytes(field, LinkBytes)) }
+
+// linkOf is the link of what a cursor found: its 32 bytes or nothing. It is small enough to be inlined.
+func linkOf(b []byte) (l Link) {
+	if len(b) == LinkBytes {
+		l = LinkFrom(b)
 	}
-	return LinkFrom(b)
+	return
 }

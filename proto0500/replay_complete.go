@@ -34,6 +34,6 @@ func (m *ReplayComplete) Decode(b []byte, _ *frame.Limits) error {
 	c.Expect("discriminant", uint8(KindReplayComplete))
 	m.DaemonOrigin = Origin(c.U64("daemon_origin"))
 	m.ReplayedSeq = Seq(c.U64("replayed_seq"))
-	m.TargetHead = ReadLink(&c, "target_head")
+	m.TargetHead = linkOf(c.Bytes("target_head", LinkBytes))
 	return c.Done()
 }

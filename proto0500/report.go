@@ -92,7 +92,7 @@ func (m *Report) Decode(b []byte, lim *frame.Limits) error {
 	m.Orchestrator = NodeID(c.U64("orchestrator"))
 	m.Copy = flag(&c, "copy")
 	m.Seq = Seq(c.U64("seq"))
-	m.Head = ReadLink(&c, "head")
+	m.Head = linkOf(c.Bytes("head", LinkBytes))
 	m.HeadHash = c.U64("head_hash")
 	m.BootID = c.U64("boot_id")
 	m.Last = flag(&c, "last")

@@ -38,7 +38,7 @@ func (m *Seal) Decode(b []byte, _ *frame.Limits) error {
 	c.Expect("discriminant", uint8(KindSeal))
 	m.DaemonOrigin = Origin(c.U64("daemon_origin"))
 	m.Seq = Seq(c.U64("seq"))
-	m.Head = ReadLink(&c, "head")
+	m.Head = linkOf(c.Bytes("head", LinkBytes))
 	m.HeadHash = c.U64("head_hash")
 	m.StateDigest = c.U64("state_digest")
 	return c.Done()
