@@ -14,7 +14,7 @@ import (
 const testOrigin proto0500.Origin = 0x0123456789abcdef
 
 func testEnv(t testing.TB, dir string) daemon.Env {
-	return daemon.Env{Dir: dir, Origin: testOrigin, Name: "orders", Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	return daemon.Env{Dir: dir, Origin: testOrigin, Name: "orders", Created: true, Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
 }
 
 func openStore(t testing.TB, dir string, opts Options) *Store {

@@ -11,10 +11,8 @@ const Schema = 1
 
 // Options of a store. The zero value is a store that starts empty.
 type Options struct {
-	// FillBytes of values are loaded when an empty store is created, below its
-	// first event: incompressible, the same for the same FillSeed. Give it only
-	// to the node that creates a daemon; a target that is about to restore one
-	// would fill its store for nothing. Default 0.
+	// FillBytes of values are loaded when a daemon is created, below its first
+	// event: incompressible, the same for the same FillSeed. Default 0.
 	FillBytes int64
 	FillSeed  uint64
 

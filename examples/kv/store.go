@@ -62,8 +62,9 @@ var (
 	_ daemon.Durable  = (*Store)(nil)
 )
 
-// Open opens the store in env.Dir, or creates an empty one there, filled as
-// opts says. A file that another process has open is an error within a second.
+// Open opens the store in env.Dir, or makes an empty one there, filled as opts
+// says if the daemon is new. A file that another process has open is an error
+// within a second.
 func Open(env daemon.Env, opts Options) (*Store, error) {
 	s := &Store{
 		origin: env.Origin,
@@ -73,6 +74,9 @@ func Open(env daemon.Env, opts Options) (*Store, error) {
 		snaps:  make(map[*snapshot]struct{}),
 	}
 	if _, err := os.Stat(s.path); errors.Is(err, fs.ErrNotExist) {
+		if !env.Created {
+			opts.FillBytes = 0 // its state is to come
+		}
 		if err := create(s.path, env.Origin, opts); err != nil {
 			return nil, fmt.Errorf("kv: create %s: %w", s.path, err)
 		}

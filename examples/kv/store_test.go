@@ -169,6 +169,16 @@ func TestFill(t *testing.T) {
 	if other := recount(t, openStore(t, t.TempDir(), Options{FillBytes: bytes, FillSeed: 8})); other.Sum == pos.Sum {
 		t.Error("another seed filled alike")
 	}
+	env := testEnv(t, t.TempDir())
+	env.Created = false
+	s, err = Open(env, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if target := recount(t, s); target.Keys != 0 {
+		t.Errorf("a store that is to be restored was filled to %+v", target)
+	}
 }
 
 func TestCreateIsWholeOrNothing(t *testing.T) {

@@ -35,7 +35,7 @@ func Twin(dir string, opts Options, records iter.Seq2[Record, error]) (Position,
 
 // openTwin opens a store that need not survive a crash.
 func openTwin(dir string, opts Options) (*Store, error) {
-	s, err := Open(daemon.Env{Dir: dir, Name: "twin"}, opts)
+	s, err := Open(daemon.Env{Dir: dir, Name: "twin", Created: true}, opts)
 	if err != nil {
 		return nil, err
 	}
