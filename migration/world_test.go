@@ -71,6 +71,7 @@ type world struct {
 	nodes    []*node
 	orchs    []*orchestrator
 	flights  []flight
+	history  []flight // everything ever sent
 	next     int
 	accepted []event
 	died     bool // an in-memory authority crashed
@@ -181,6 +182,7 @@ func (w *world) send(f flight) {
 	w.next++
 	f.id = w.next
 	w.flights = append(w.flights, f)
+	w.history = append(w.history, f)
 	w.witness(f)
 }
 
@@ -311,7 +313,7 @@ func (w *world) carryOut(n *node, fx Effect) bool {
 	case DropState:
 		n.open, n.copy, n.log = false, false, nil
 	case Prepare:
-		n.held, n.tried = nil, nil
+		n.held, n.tried, n.snap = nil, nil, nil
 	case Restore:
 		n.tried = slices.Clone(n.snap)
 		at := last(n.tried)
