@@ -63,6 +63,8 @@ Exit codes:
 		newEncodeCmd(),
 		newSnapshotCmd(),
 		newVersionCmd(),
+		newDemoCmd(),
+		newWritersCmd(),
 		newNodeCmd(),
 		newMigrateCmd(),
 		newStatusCmd(),

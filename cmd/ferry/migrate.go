@@ -292,6 +292,17 @@ type laneResult struct {
 type phaseResult struct {
 	Phase string  `json:"phase"`
 	Ms    float64 `json:"ms"`
+	At    int64   `json:"at"` // when it began, nanoseconds since 1970
+}
+
+// phaseAt is when a phase began, 0 if it was not reached.
+func (r *moveResult) phaseAt(phase string) int64 {
+	for _, p := range r.Phases {
+		if p.Phase == phase {
+			return p.At
+		}
+	}
+	return 0
 }
 
 func (r *moveResult) take(file *cluster.File, res orchestrator.Result) {
@@ -316,7 +327,7 @@ func (r *moveResult) take(file *cluster.File, res orchestrator.Result) {
 		if i+1 < len(res.Phases) {
 			end = res.Phases[i+1].At
 		}
-		r.Phases = append(r.Phases, phaseResult{p.Phase.String(), ms(end.Sub(p.At))})
+		r.Phases = append(r.Phases, phaseResult{p.Phase.String(), ms(end.Sub(p.At)), p.At.UnixNano()})
 	}
 	if len(res.Phases) > 0 {
 		r.Seconds = res.Ended.Sub(res.Phases[0].At).Seconds()
