@@ -19,7 +19,8 @@ import (
 //	events  seq u64 big endian → link(32), received_at u64, payload
 //	base    "head" → seq u64, hash u64, link(32), all little endian
 //
-// Every transaction is synced: an event is durable when append returns.
+// Every transaction is synced, unless relaxed: an event is durable when append
+// returns.
 type boltLog struct {
 	db   *bbolt.DB
 	base atomic.Pointer[Head]
@@ -132,7 +133,19 @@ func (l *boltLog) bytes() (n int64) {
 	return n
 }
 
-func (l *boltLog) sync() error  { return nil }
+// relax lets append return before its events are durable, until the next sync.
+func (l *boltLog) relax() { l.db.NoSync = true }
+
+func (l *boltLog) sync() error {
+	if !l.db.NoSync {
+		return nil
+	}
+	if err := l.db.Sync(); err != nil {
+		return err
+	}
+	l.db.NoSync = false
+	return nil
+}
 func (l *boltLog) close() error { return l.db.Close() }
 
 func seqKey(s proto0500.Seq) []byte { return binary.BigEndian.AppendUint64(nil, uint64(s)) }

@@ -204,7 +204,8 @@ func (o *outbound) shipEvents(ctx context.Context, sess *transport.Session, lim 
 			}
 			next = events[len(events)-1].Seq + 1
 			o.stats.add(proto0500.CounterEventsSent, uint64(len(events)))
-			o.stats.set(proto0500.CounterBacklog, uint64(o.head.Load().Seq+1-next))
+			// The log may be ahead of the head that is shown.
+			o.stats.set(proto0500.CounterBacklog, uint64(max(o.head.Load().Seq+1, next)-next))
 			continue
 		}
 		if order := o.order(); order != nil && order != sealed && next > order.seal.Seq {
