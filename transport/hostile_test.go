@@ -226,3 +226,16 @@ func TestTooManySessions(t *testing.T) {
 		t.Errorf("%d sessions", n)
 	}
 }
+
+// A token is not enough to join: the key must fit too.
+func TestJoinWithAnothersToken(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.listening("a", nil), w.listening("b", nil)
+	s := a.session(b)
+	wait(t, "session", b.opened)
+	conn := dialRaw(t, w, b)
+	send(t, conn, append(prefix{kind: join}.append(nil), s.token[:]...))
+	if got := closedWith(t, conn); got != CodeRefused {
+		t.Errorf("closed with %v, want %v", got, CodeRefused)
+	}
+}

@@ -3,6 +3,7 @@ package transport
 import (
 	"errors"
 	"io"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -281,9 +282,30 @@ func TestSilentDialer(t *testing.T) {
 	case <-time.After(patience):
 		t.Fatal("b keeps a connection on which nothing is said")
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if len(b.links) > 0 {
-		t.Errorf("%d connections are left", len(b.links))
+	deadline := time.Now().Add(patience)
+	for left := 1; left > 0; {
+		b.mu.Lock()
+		left = len(b.links)
+		b.mu.Unlock()
+		if time.Now().After(deadline) {
+			t.Fatalf("%d connections are left", left)
+		}
+		runtime.Gosched()
+	}
+}
+
+// A clean close does not wait for ever for a peer that says nothing.
+func TestCloseOnSilentPath(t *testing.T) {
+	w := newWorld(t)
+	patient := func(c *Config) { c.IdleTimeout = time.Hour }
+	a, b := w.listening("a", patient), w.listening("b", patient)
+	p := newPath(t, b.Addr())
+	w.set(Address{ID: b.ID(), Name: "b", Addr: p.addr(), Key: b.key.Public()})
+	s := a.session(b)
+	wait(t, "session at b", b.opened)
+	p.cut.Store(true)
+	s.Close(nil)
+	if got := wait(t, "close at a", a.closed); !errors.Is(got.cause, ErrClosed) {
+		t.Errorf("a was closed with %v", got.cause)
 	}
 }

@@ -64,7 +64,8 @@ func (s *Session) openRelay(ctx context.Context, h relayHeader, slot uint8) (*St
 	return st, nil
 }
 
-// serveRelay handles a stream of kind Relay that the peer of s has opened, to its end.
+// serveRelay handles a stream of kind Relay that the peer of s has opened, to its end. s is a direct session: inside a
+// splice there is no stream of kind Relay (takeSpliced), so relays do not chain.
 func (e *Endpoint) serveRelay(s *Session, p pipe, conn uint8) error {
 	st, err := s.add(&Stream{p: p, kind: Relay, conn: conn})
 	if err != nil {
@@ -77,12 +78,9 @@ func (e *Endpoint) serveRelay(s *Session, p pipe, conn uint8) error {
 		p.SetReadDeadline(time.Time{})
 		var h relayHeader
 		if h, err = parseRelayHeader(b); err == nil {
-			switch {
-			case s.relayed:
-				err = fmt.Errorf("%w: a relay behind a relay", ErrNoRelay)
-			case h.role == roleSplice:
+			if h.role == roleSplice {
 				err = e.spliceTo(st, h)
-			default:
+			} else {
 				err = e.takeSpliced(st, h)
 			}
 		}

@@ -3,6 +3,7 @@ package transport
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"sync/atomic"
@@ -261,14 +262,18 @@ func forgeOne(t *testing.T, kind Kind, forge func([]byte) []byte) {
 
 // A relay that ends a stream early cannot make it look complete.
 func TestRelayCutsShort(t *testing.T) {
-	cut := make(chan struct{})
+	var armed atomic.Bool
 	a, b, o := relayWorld(t, func(dst, src *Stream) {
-		go func() {
-			<-cut
-			dst.CloseWrite()
-			src.Cancel(CodeNone)
-		}()
-		io.Copy(writer{dst}, reader{src})
+		buf := make([]byte, 64<<10)
+		for {
+			n, err := src.p.Read(buf)
+			if err != nil || armed.Load() {
+				dst.CloseWrite()
+				src.Cancel(CodeNone)
+				return
+			}
+			dst.p.Write(buf[:n])
+		}
 	})
 	got := make(chan error, 1)
 	b.onStream = func(_ *Session, st *Stream) {
@@ -283,14 +288,29 @@ func TestRelayCutsShort(t *testing.T) {
 	if _, err := io.ReadFull(st, make([]byte, 4)); err != nil {
 		t.Fatal(err)
 	}
-	close(cut)
-	if err := wait(t, "end at b", got); err == nil {
-		t.Error("b has taken a stream that was cut short for a complete one")
+	armed.Store(true)
+	st.Write([]byte("lost")) // the relay ends the stream instead
+	if err := wait(t, "end at b", got); !errors.Is(err, ErrTampered) {
+		t.Errorf("b has taken a stream that was cut short with %v", err)
 	}
 }
 
-type reader struct{ st *Stream }
-type writer struct{ st *Stream }
-
-func (r reader) Read(b []byte) (int, error)  { return r.st.p.Read(b) }
-func (w writer) Write(b []byte) (int, error) { return w.st.p.Write(b) }
+// A relay that says that its own stream comes from a is found out by the key inside.
+func TestRelayImpersonates(t *testing.T) {
+	a, b, o := relayWorld(t, nil)
+	st, err := o.session(b).openRelay(t.Context(), relayHeader{node: a.ID(), role: roleSpliced}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newTLSPipe(st, tls.Client(streamConn{st}, identity.ClientTLS(o.key, []string{relayALPN}, b.key.Public())))
+	if err := p.handshake(t.Context()); err == nil { // the client is done before the server has judged
+		_, err = p.Write(prefix{kind: Control}.append(nil))
+		_, err = p.Read(make([]byte, 1))
+		if why, _ := explain(err); !errors.Is(why, ErrRefused) && !errors.Is(why, ErrWrongKey) {
+			t.Errorf("b has answered with %v", err)
+		}
+	}
+	if s, ok := b.Live(a.ID()); ok {
+		t.Errorf("b believes that it talks with a: %v", s.PeerAddr())
+	}
+}

@@ -175,6 +175,9 @@ func (e *Endpoint) hasRelayed(origin, relay identity.NodeID) bool {
 	return false
 }
 
+// errCut: the stream has ended, and TLS inside has not.
+var errCut = fmt.Errorf("%w: cut short", ErrTampered)
+
 // tlsPipe is TLS inside a spliced stream.
 type tlsPipe struct {
 	st    *Stream
@@ -191,9 +194,6 @@ func (p *tlsPipe) handshake(ctx context.Context) error {
 	}
 	if ctx.Err() != nil {
 		err = fmt.Errorf("%w: TLS through the relay", ErrTimeout)
-	}
-	if err == io.EOF {
-		err = io.ErrUnexpectedEOF
 	}
 	why, _ := explain(p.explain(err))
 	p.st.Cancel(CodeOf(why))
@@ -266,9 +266,6 @@ func (p *tlsPipe) explain(err error) error {
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		return fmt.Errorf("%w: %w", ErrTampered, err)
 	}
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return fmt.Errorf("%w: cut short", ErrTampered) // not wrapping an EOF that readers above take for theirs
-	}
 	op, ok := errors.AsType[*net.OpError](err)
 	switch {
 	case !ok:
@@ -284,7 +281,6 @@ func (p *tlsPipe) explain(err error) error {
 // streamConn is a spliced stream as TLS wants it.
 type streamConn struct{ st *Stream }
 
-func (c streamConn) Read(b []byte) (int, error)         { return c.st.p.Read(b) }
 func (c streamConn) Write(b []byte) (int, error)        { return c.st.p.Write(b) }
 func (c streamConn) Close() error                       { c.st.Cancel(CodeCanceled); return nil }
 func (c streamConn) LocalAddr() net.Addr                { return relayAddr{} }
@@ -292,6 +288,19 @@ func (c streamConn) RemoteAddr() net.Addr               { return relayAddr{} }
 func (c streamConn) SetDeadline(t time.Time) error      { return c.st.SetDeadline(t) }
 func (c streamConn) SetReadDeadline(t time.Time) error  { return c.st.SetReadDeadline(t) }
 func (c streamConn) SetWriteDeadline(t time.Time) error { return c.st.SetWriteDeadline(t) }
+
+// Read never gives io.EOF. crypto/tls would take that, between two records, for the end that TLS has not announced: the
+// relay could cut a stream short and make it look complete.
+func (c streamConn) Read(b []byte) (int, error) {
+	n, err := c.st.p.Read(b)
+	if err == io.EOF {
+		if n > 0 {
+			return n, nil // and the end at the next call
+		}
+		return 0, errCut
+	}
+	return n, err
+}
 
 type relayAddr struct{}
 

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -21,6 +22,7 @@ const meshALPN = "mesh/7"
 // keys. Its peers echo on its own streams.
 type mesh struct {
 	t         *testing.T
+	conf      *quic.Config
 	n         *node
 	transport *quic.Transport
 	listener  *quic.Listener
@@ -29,13 +31,15 @@ type mesh struct {
 }
 
 // startMesh runs node n in way (b) under a mesh.
-func startMesh(t *testing.T, n *node) *mesh {
+func startMesh(t *testing.T, n *node) *mesh { return startMeshWith(t, n, QUICConfig()) }
+
+func startMeshWith(t *testing.T, n *node, conf *quic.Config) *mesh {
 	t.Helper()
 	socket, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &mesh{t: t, n: n, transport: &quic.Transport{Conn: socket}, conns: make(chan *quic.Conn, 8)}
+	m := &mesh{t: t, conf: conf, n: n, transport: &quic.Transport{Conn: socket}, conns: make(chan *quic.Conn, 8)}
 	own := meshTLS(t, n.name)
 	own.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		if slices.Contains(hello.SupportedProtos, ALPN) {
@@ -43,7 +47,7 @@ func startMesh(t *testing.T, n *node) *mesh {
 		}
 		return nil, nil
 	}
-	if m.listener, err = m.transport.Listen(own, QUICConfig()); err != nil {
+	if m.listener, err = m.transport.Listen(own, conf); err != nil {
 		t.Fatal(err)
 	}
 	if err := n.UseTransport(m.transport); err != nil {
@@ -103,7 +107,7 @@ func (m *mesh) dial(to *mesh) *quic.Conn {
 	m.t.Helper()
 	conf := meshTLS(m.t, m.n.name)
 	conf.InsecureSkipVerify = true
-	conn, err := m.transport.Dial(m.t.Context(), to.transport.Conn.LocalAddr(), conf, QUICConfig())
+	conn, err := m.transport.Dial(m.t.Context(), to.transport.Conn.LocalAddr(), conf, m.conf)
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -239,5 +243,51 @@ func TestCallersConnectionInTheMiddle(t *testing.T) {
 	}
 	if _, ok := b.Live(a.ID()); ok {
 		t.Error("b believes that it talks with a")
+	}
+}
+
+// A caller that releases stream credit by hand need not do so for ours.
+func TestCallersStreamCredit(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.prepare("a", nil), w.prepare("b", nil)
+	conf := QUICConfig()
+	conf.RequireStreamCreditRelease, conf.MaxIncomingStreams = true, 3
+	ma, mb := startMeshWith(t, a, conf), startMeshWith(t, b, conf)
+	s, err := a.Attach(t.Context(), ma.dial(mb), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 12 {
+		echo(t, open(t, s, Lane, 0), []byte("one after another"))
+	}
+}
+
+// On a caller's connection TLS says nothing of node keys, so both sides judge the proven key themselves.
+func TestCallersConnectionRefused(t *testing.T) {
+	for _, refuser := range []string{"a", "b"} {
+		t.Run(refuser, func(t *testing.T) {
+			w := newWorld(t)
+			admit := func(name string) func(*Config) {
+				return func(c *Config) {
+					if name == refuser {
+						c.Admit = func(context.Context, ed25519.PublicKey) error { return errors.New("not in the cluster") }
+					}
+				}
+			}
+			a, b := w.prepare("a", admit("a")), w.prepare("b", admit("b"))
+			ma, mb := startMesh(t, a), startMesh(t, b)
+			conn := ma.dial(mb)
+			if _, err := a.Attach(t.Context(), conn, true); !errors.Is(err, ErrRefused) {
+				t.Errorf("got %v, want %v", err, ErrRefused)
+			}
+			if refuser == "a" { // b has opened it before it hears
+				if got := wait(t, "close at b", b.closed); !errors.Is(got.cause, ErrRefused) {
+					t.Errorf("b was closed with %v", got.cause)
+				}
+			} else if len(b.opened) > 0 {
+				t.Error("b has opened a session")
+			}
+			ma.chat(conn)
+		})
 	}
 }
