@@ -31,12 +31,13 @@ func (p *Participant) refuse(input string, e frame.Epoch, detail string) error {
 	return &Refused{Input: input, Epoch: e, State: p.State(), At: p.rec.Epoch, Reason: reason, Detail: detail}
 }
 
-// reject refuses a message and tells its sender, unless it was an answer itself: two nodes must never answer each
+// reject refuses a message and tells its sender, unless the message was an answer: two nodes must never answer each
 // other's answers for ever.
 func (p *Participant) reject(in Frame, reason proto0500.RejectReason, detail string, fx []Effect) ([]Effect, error) {
 	kind := in.Message.Kind()
 	switch kind {
-	case proto0500.KindRejected, proto0500.KindReport, proto0500.KindProgress:
+	case proto0500.KindRejected, proto0500.KindReport, proto0500.KindProgress, proto0500.KindPrepared,
+		proto0500.KindRestoreComplete, proto0500.KindReplayComplete, proto0500.KindCleanupComplete, proto0500.KindActivateAck:
 	default:
 		fx = append(fx, Send{To: in.From, Epoch: in.Epoch, Message: proto0500.Rejected{
 			DaemonOrigin: p.cfg.Origin, Refused: kind, Reason: reason, Text: proto0500.Text(detail),
