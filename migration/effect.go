@@ -103,7 +103,8 @@ type DropAttempt struct{ Epoch frame.Epoch }
 // Activate opens the attempt's daemon: it is the node's own now and accepts writes.
 type Activate struct{ Epoch frame.Epoch }
 
-// Arm starts a timer, anew when it runs already. There is one of each; Fired carries the Epoch back.
+// Arm starts a timer, anew when it runs already. There is one of each; Fired carries the Epoch back. A Fired that is
+// still queued when its timer is armed anew, or disarmed, is dropped.
 type Arm struct {
 	Timer Timer
 	Epoch frame.Epoch

@@ -22,7 +22,8 @@ const (
 	beginsMax           = 3 // epochs asked for because the target had seen higher ones
 )
 
-// MoveInput is what a Move can be told: Start, Frame, Fired, Cancel, PeerLost or Reconnected.
+// MoveInput is what a Move can be told: Start, Frame, Fired, Cancel, PeerLost or Reconnected. A node that is source or
+// target of its own move gives a frame to both, its Participant and its Move; each refuses what is not for it.
 type MoveInput interface{ moveInput() }
 
 // Start is the first input.
@@ -123,7 +124,7 @@ type Result struct {
 	Text        string           // the same for people, "" when there is nothing to say
 	Epoch       frame.Epoch      // 0: none was handed out
 	RestoredSeq proto0500.Seq
-	FinalSeq    proto0500.Seq  // at which the target went live
+	FinalSeq    proto0500.Seq  // at which the target went live; 0 when it has moved the daemon on since
 	SourceHead  proto0500.Link // the last that each of them has told
 	TargetHead  proto0500.Link
 }
