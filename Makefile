@@ -1,0 +1,54 @@
+# make check     what CI runs and a change must pass: formatting, vet, staticcheck, fixes, modules, race tests
+# make test      the tests alone
+# make fuzz      every fuzz target for FUZZTIME each
+# make bench     the micro-benchmarks of frame and messages
+# make demo      a real move between real processes
+
+GO       ?= go
+FUZZTIME ?= 60s
+# The slowest package drives real processes; the limit is for a hang, not for a slow machine.
+TESTFLAGS ?= -race -timeout 9m
+
+STATICCHECK = $(GO) tool -modfile=tools/go.mod staticcheck
+
+.PHONY: check fmt vet staticcheck fix tidy test fuzz bench demo
+
+check: fmt vet staticcheck fix tidy test
+
+fmt:
+	@echo "== gofmt"
+	@out=$$(gofmt -l .); test -z "$$out" || { echo "gofmt would change:"; echo "$$out"; exit 1; }
+
+vet:
+	@echo "== go vet"
+	@$(GO) vet ./...
+
+staticcheck:
+	@echo "== staticcheck"
+	@$(STATICCHECK) ./...
+
+fix:
+	@echo "== go fix"
+	@out=$$($(GO) fix -diff ./... 2>&1); test -z "$$out" || { echo "$$out"; echo "go fix would change this"; exit 1; }
+
+tidy:
+	@echo "== go mod tidy"
+	@$(GO) mod tidy -diff
+
+test:
+	@echo "== go test $(TESTFLAGS)"
+	@$(GO) test $(TESTFLAGS) ./...
+
+fuzz:
+	@for pkg in $$($(GO) list ./...); do \
+	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "== $$pkg $$target"; \
+	    $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+	  done; \
+	done
+
+bench:
+	@$(GO) test -run '^$$' -bench . -benchmem ./frame ./proto0500
+
+demo:
+	@$(GO) run ./cmd/ferry demo
