@@ -1,0 +1,161 @@
+package fuzz
+
+import (
+	"bytes"
+	"testing"
+
+	"ferry/frame"
+	"ferry/proto0500"
+)
+
+func messageSeeds(f *testing.F, add func(b []byte)) {
+	vectors(f, "proto0500/testdata/messages.jsonl", "hex", add)
+	vectors(f, "proto0500/testdata/invalid.jsonl", "hex", add)
+	annotated(f, "proto0500/testdata/extensions.txt", add)
+}
+
+// FuzzMessage: whatever decodes, of any kind, encodes to the same bytes.
+func FuzzMessage(f *testing.F) {
+	messageSeeds(f, func(b []byte) { f.Add(b, len(b)%2 == 0) })
+	f.Fuzz(func(t *testing.T, b []byte, ours bool) {
+		lim := limitsOf(ours)
+		before := bytes.Clone(b)
+		m, err := proto0500.Decode(b, &lim)
+		if !bytes.Equal(b, before) {
+			t.Fatal("the input was written to")
+		}
+		base, baseErr := proto0500.DecodeBase(b, &lim)
+		if err != nil {
+			typed(t, err, len(b))
+			typed(t, baseErr, len(b))
+			return
+		}
+		roundTrip(t, m, b, &lim)
+		if m.Kind().Extension() {
+			typed(t, baseErr, len(b))
+			return
+		}
+		if baseErr != nil {
+			t.Fatalf("a message of the ten: %v", baseErr)
+		}
+		roundTrip(t, base, b, &lim)
+	})
+}
+
+func roundTrip(t *testing.T, m proto0500.Message, b []byte, lim *frame.Limits) {
+	t.Helper()
+	if byte(m.Kind()) != b[0] {
+		t.Fatalf("kind %v of discriminant %d", m.Kind(), b[0])
+	}
+	own := proto0500.Clone(m)
+	dst := []byte("before")
+	got, err := m.Append(dst, lim)
+	if err != nil || !bytes.Equal(got[len(dst):], b) {
+		t.Fatalf("encoded as %x, %v, not %x", got, err, b)
+	}
+	// A clone has nothing in common with the bytes.
+	damaged := bytes.Clone(b)
+	clear(b)
+	got, err = own.Append(nil, lim)
+	copy(b, damaged)
+	if err != nil || !bytes.Equal(got, b) {
+		t.Fatalf("the clone is encoded as %x, %v, not %x", got, err, b)
+	}
+}
+
+// FuzzMessageRepaired: as FuzzMessage, but bytes that are refused are mended where the error says, so that the mutator
+// gets behind lengths, counts and checksums. That the error names the place is tested along with it.
+func FuzzMessageRepaired(f *testing.F) {
+	messageSeeds(f, func(b []byte) { f.Add(b, uint64(len(b)), len(b)%2 == 0) })
+	f.Fuzz(func(t *testing.T, b []byte, epoch uint64, ours bool) {
+		lim := limitsOf(ours)
+		m, b := repaired(t, b, &lim)
+		if m == nil {
+			return
+		}
+		roundTrip(t, m, b, &lim)
+		framed, err := frame.Append(nil, frame.Epoch(epoch), b, &lim)
+		if err != nil {
+			t.Fatal(err)
+		}
+		parsed, rest, err := frame.Parse(framed, &lim)
+		if err != nil || len(rest) != 0 || parsed.Epoch() != frame.Epoch(epoch) || !bytes.Equal(parsed.Message(), b) {
+			t.Fatalf("in a frame: %+v, %d bytes left, %v", parsed.Header(), len(rest), err)
+		}
+	})
+}
+
+const (
+	repairsMax     = 100
+	repairBytesMax = 8 << 10
+)
+
+// repaired mends b until it decodes, or gives up and returns nil.
+func repaired(t *testing.T, b []byte, lim *frame.Limits) (proto0500.Message, []byte) {
+	b = bytes.Clone(b)
+	for range repairsMax {
+		m, err := proto0500.Decode(b, lim)
+		if err == nil {
+			return m, b
+		}
+		e := typed(t, err, len(b))
+		at := e.Offset
+		switch frame.ErrorKind(err) {
+		case "truncated":
+			if one := []byte{1, 0, 0, 0}; e.Field == "count" && !bytes.HasPrefix(b[at:], one) && len(b) >= at+len(one) {
+				copy(b[at:], one) // more counted than bytes can follow
+				continue
+			}
+			if b = append(b, make([]byte, 64)...); len(b) > repairBytesMax {
+				return nil, nil
+			}
+			continue
+		case "trailing":
+			b = b[:at]
+			continue
+		}
+		if at == len(b) {
+			t.Fatalf("the fault is behind the last byte: %v", err)
+		}
+		switch frame.ErrorKind(err) {
+		case "limit": // of a length or a count, in two bytes at least
+			clear(b[at:min(at+2, len(b))])
+			if at+4 <= len(b) {
+				clear(b[at+2 : at+4])
+			}
+		case "text":
+			for i := at; i < len(b); i++ {
+				b[i] &= 0x7f
+			}
+		case "unknown":
+			b[at] &= 0x8f
+			if b[at] >= 10 && b[at] < 0x80 {
+				b[at] -= 10
+			}
+		default: // zero where it must not be, or something else than the one value that may be
+			if b[at] == 0 {
+				b[at] = 1
+			} else {
+				b[at] = 0
+			}
+		}
+	}
+	return nil, nil
+}
+
+// TestRepair holds the mending to its purpose: of the vectors that are refused, it makes most a message.
+func TestRepair(t *testing.T) {
+	lim := frame.NetMesh()
+	for _, b := range [][]byte{
+		{},        // no discriminant
+		{0},       // cut
+		{1, 2, 3}, // cut, and then no chunks
+		append([]byte{7}, "12345678\xff\xff\xff\xff"...),         // a count beyond the bytes
+		append([]byte{6}, "12345678\x03\x00\x02\x00\xff\xfe"...), // a text that is none
+		append([]byte{9}, "1234567812345678 and more"...),        // trailing
+	} {
+		if m, _ := repaired(t, b, &lim); m == nil {
+			t.Errorf("%x was not mended", b)
+		}
+	}
+}
