@@ -179,7 +179,9 @@ func QUICConfig() *quic.Config {
 
 func (c *Config) quic() *quic.Config {
 	return &quic.Config{
-		HandshakeIdleTimeout:       c.DialTimeout,
+		// A dial ends at DialTimeout by its context, which knows better what to say.
+		HandshakeIdleTimeout: 2 * c.DialTimeout,
+
 		MaxIdleTimeout:             c.IdleTimeout,
 		KeepAlivePeriod:            c.KeepAlive,
 		MaxStreamReceiveWindow:     uint64(c.StreamWindow),

@@ -101,6 +101,15 @@ func TestRelayRefuses(t *testing.T) {
 	a, b, o := relayWorld(t, nil)
 	stranger := a.w.listening("stranger", nil) // takes no relayed streams, and o splices to a and b only
 	c := a.w.listening("c", nil)               // splices for nobody
+	// d splices for everybody, but a and b take only what o splices.
+	d := a.w.listening("d", func(c *Config) {
+		c.Relay = func(context.Context, identity.NodeID, identity.NodeID) error { return nil }
+	})
+	for _, n := range []*node{a, b} {
+		d.w.set(Address{ID: n.ID(), Name: n.name, Addr: n.Addr().String(), Key: n.key.Public()})
+		d.session(n)
+		d.w.set(Address{ID: n.ID(), Name: n.name, Key: n.key.Public()})
+	}
 	for _, tc := range []struct {
 		name   string
 		to     identity.NodeID
@@ -109,6 +118,7 @@ func TestRelayRefuses(t *testing.T) {
 	}{
 		{"o refuses", stranger.ID(), o.ID(), ErrNoRelay},
 		{"no relay", b.ID(), c.ID(), ErrNoRelay},
+		{"b refuses the relay", b.ID(), d.ID(), ErrNoRelay},
 		{"unknown node", 12345, o.ID(), ErrUnknownNode},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
