@@ -2,8 +2,11 @@ package fuzz
 
 import (
 	"bytes"
+	"encoding/binary"
 	"io"
 	"testing"
+
+	"github.com/cespare/xxhash/v2"
 
 	"ferry/frame"
 )
@@ -46,6 +49,10 @@ func FuzzFrame(f *testing.F) {
 		m := parsed.Message()
 		if len(m) == 0 || uint64(len(m)) > uint64(lim.MessageBytesMax) || cap(m) != len(m) {
 			t.Fatalf("message of %d bytes, capacity %d", len(m), cap(m))
+		}
+		sum := xxhash.Sum64(append(bytes.Clone(b[:16]), m...)) // protocol.md, section 3
+		if got := binary.LittleEndian.Uint64(b[16:]); got != sum {
+			t.Fatalf("checksum %016x passes, not %016x", got, sum)
 		}
 		again, err := frame.Append(nil, parsed.Epoch(), m, &lim)
 		if err != nil || !bytes.Equal(again, b[:len(b)-len(rest)]) {

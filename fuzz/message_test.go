@@ -2,6 +2,7 @@ package fuzz
 
 import (
 	"bytes"
+	"errors"
 	"testing"
 
 	"ferry/frame"
@@ -26,8 +27,13 @@ func FuzzMessage(f *testing.F) {
 		}
 		base, baseErr := proto0500.DecodeBase(b, &lim)
 		if err != nil {
-			typed(t, err, len(b))
+			at := typed(t, err, len(b)).Offset
 			typed(t, baseErr, len(b))
+			if errors.Is(err, frame.ErrTrailing) {
+				if _, err := proto0500.Decode(b[:at], &lim); err != nil {
+					t.Fatalf("only trailing bytes, but without them: %v", err)
+				}
+			}
 			return
 		}
 		roundTrip(t, m, b, &lim)
