@@ -249,6 +249,7 @@ func TestHTTPLog(t *testing.T) {
 		t.Errorf("first line %v, want %v", line, want)
 	}
 	for needle, at := range map[string]string{
+		`"value":"<&>"}`:                                "a value that needs no escapes",
 		`"value":null,"value_base64":"/w=="`:            "a value that is no text",
 		`"op":"delete","key":"k1","value":null}` + "\n": "a delete",
 	} {

@@ -1,8 +1,10 @@
 package kv
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"math/bits"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -143,8 +145,8 @@ func TestEvents(t *testing.T) {
 }
 
 func TestFill(t *testing.T) {
-	const bytes = 3*fillValueBytes + 1000
-	opts := Options{FillBytes: bytes, FillSeed: 7}
+	const fillBytes = 3*fillValueBytes + 1000
+	opts := Options{FillBytes: fillBytes, FillSeed: 7}
 	dir := t.TempDir()
 	s := openStore(t, dir, opts)
 	pos := recount(t, s)
@@ -166,7 +168,7 @@ func TestFill(t *testing.T) {
 	if other := recount(t, openStore(t, t.TempDir(), opts)); other != pos {
 		t.Errorf("the same seed filled to %+v and %+v", pos, other)
 	}
-	if other := recount(t, openStore(t, t.TempDir(), Options{FillBytes: bytes, FillSeed: 8})); other.Sum == pos.Sum {
+	if other := recount(t, openStore(t, t.TempDir(), Options{FillBytes: fillBytes, FillSeed: 8})); other.Sum == pos.Sum {
 		t.Error("another seed filled alike")
 	}
 	env := testEnv(t, t.TempDir())
@@ -240,4 +242,31 @@ func TestOpenRefuses(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
+}
+
+// Where the system refuses the address space asked for, the store opens with less.
+func TestMapFallsBack(t *testing.T) {
+	if bits.UintSize < 64 {
+		t.Skip("no map is that large where pointers have 32 bits")
+	}
+	s, c := openStore(t, t.TempDir(), Options{MapBytes: 1 << 47}), newChain() // all there is, on amd64
+	apply(t, s, c, put(t, "a", "1"))
+	recount(t, s)
+}
+
+// An entry under another's number is not given out as an event.
+func TestEventsOfASpoiledLog(t *testing.T) {
+	s, c := openStore(t, t.TempDir(), Options{}), newChain()
+	apply(t, s, c, put(t, "a", "1"), put(t, "b", "2"), put(t, "c", "3"))
+	if err := s.db.Update(func(tx *bbolt.Tx) error {
+		log := tx.Bucket(bucketLog)
+		k, _ := log.Cursor().First()
+		_, v := log.Cursor().Last()
+		return log.Put(bytes.Clone(k), bytes.Clone(v))
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if events, err := s.Events(1, 1<<20); !isA[*CorruptError](err) {
+		t.Errorf("%d events, %v", len(events), err)
+	}
 }
