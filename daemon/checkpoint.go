@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -15,89 +16,127 @@ import (
 
 // checkpointer keeps the host's log short: when it has grown by bytesMax, the
 // daemon's state becomes a file, and the events through it are dropped. The
-// daemon goes on meanwhile. Its fields belong to the writer's goroutine.
+// daemon goes on meanwhile. Its fields belong to the writer's goroutine; a nil
+// one, of a daemon whose log is not ours to cut, does nothing.
 type checkpointer struct {
 	rep      *replica
 	events   *boltLog
 	bytesMax int64
 	log      *slog.Logger
 
-	since int64 // bytes appended since the log was last cut
-	busy  bool
-	// hold: a move reads the log; it is not cut.
-	hold bool
-	work sync.WaitGroup
+	since  int64              // bytes appended since the log was last cut
+	cancel context.CancelFunc // of the checkpoint being written, nil: none is
+	held   bool               // a move reads the log; it is not cut
+	work   sync.WaitGroup
 }
 
 func newCheckpointer(rep *replica, events *boltLog, bytesMax int64, log *slog.Logger) *checkpointer {
 	return &checkpointer{rep: rep, events: events, bytesMax: bytesMax, log: log, since: events.bytes()}
 }
 
+// keep holds the log, or lets it go. A checkpoint being written is given up by
+// either: with the log held it could not be used.
+func (c *checkpointer) keep(on bool) {
+	if c == nil {
+		return
+	}
+	c.held = on
+	if c.cancel != nil {
+		c.cancel()
+	}
+}
+
 // appended counts a batch and starts a checkpoint when one is due.
 func (c *checkpointer) appended(w *writer, events []Event) {
+	if c == nil {
+		return
+	}
 	for _, e := range events {
 		c.since += int64(eventOverhead + len(e.Payload))
 	}
-	if c.since < c.bytesMax || c.busy || c.hold {
+	if c.since < c.bytesMax || c.cancel != nil || c.held {
 		return
 	}
-	snap, err := c.rep.d.Snapshot()
+	snap, err := c.rep.snapshot()
 	if err != nil {
 		c.log.Warn("checkpoint not taken", "err", err)
 		c.since = 0 // try again after as much again
 		return
 	}
-	c.busy = true
+	ctx, cancel := context.WithCancel(context.Background())
+	c.cancel, c.since = cancel, 0
 	base := *c.rep.head.Load()
 	c.work.Go(func() {
-		err := errors.Join(writeCheckpoint(c.rep.dir, base.Seq, snap), snap.Close())
+		err := errors.Join(writeCheckpoint(ctx, c.rep.dir, base.Seq, snap), snap.Close())
 		w.do(func() { c.finish(base, err) })
 	})
 }
 
 func (c *checkpointer) finish(base Head, err error) {
-	c.busy, c.since = false, 0
-	if err == nil && c.hold {
-		err = errors.New("a move reads the log")
+	c.cancel()
+	c.cancel = nil
+	if err == nil && c.held {
+		err = context.Canceled
 	}
 	if err == nil {
-		err = c.events.rebase(base)
-	}
-	if err != nil {
+		if err = c.events.rebase(base); err != nil {
+			// Either base may be on disk: the next open finds out, and
+			// removes the checkpoint that does not count.
+			c.log.Warn("event log not cut", "seq", base.Seq, "err", err)
+			return
+		}
+	} else {
 		c.log.Info("checkpoint dropped", "seq", base.Seq, "err", err)
-		_ = os.Remove(checkpointPath(c.rep.dir, base.Seq))
+	}
+	removeCheckpoints(c.rep.dir, c.events.base.Load().Seq)
+}
+
+// wait gives up the checkpoint being written. The writer has ended.
+func (c *checkpointer) wait() {
+	if c == nil {
 		return
 	}
-	removeCheckpoints(c.rep.dir, base.Seq)
-}
-
-// wait returns when no checkpoint is being written. The writer has ended.
-func (c *checkpointer) wait() {
-	if c != nil {
-		c.work.Wait()
+	if c.cancel != nil {
+		c.cancel()
 	}
+	c.work.Wait()
 }
 
-func writeCheckpoint(dir string, seq proto0500.Seq, snap Snapshot) error {
+func writeCheckpoint(ctx context.Context, dir string, seq proto0500.Seq, snap Snapshot) error {
 	path := checkpointPath(dir, seq)
-	f, err := os.OpenFile(path+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	tmp := path + ".tmp"
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(f, io.NewSectionReader(snap, 0, snap.Size()))
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("checkpoint: %w", err)
+	from := &ctxReader{ctx: ctx, r: io.NewSectionReader(snap, 0, snap.Size())}
+	n, err := io.Copy(f, from)
+	if err == nil && n < snap.Size() {
+		err = io.ErrUnexpectedEOF
 	}
-	if err := os.Rename(path+".tmp", path); err != nil {
-		return err
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(tmp, path)
+	}
+	if err != nil {
+		return fmt.Errorf("checkpoint: %w", errors.Join(err, os.Remove(tmp)))
 	}
 	return syncDir(dir)
 }
 
-// hasCheckpoint says whether there is any.
-func hasCheckpoint(dir string) bool {
-	found, _ := filepath.Glob(filepath.Join(dir, "checkpoint-*[0-9]"))
-	return len(found) > 0
+// ctxReader ends a copy that nobody wants any more.
+type ctxReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (r *ctxReader) Read(b []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.r.Read(b)
 }
 
 // removeCheckpoints removes all but the one that ends at seq.

@@ -47,11 +47,11 @@ func (s *steward) effect(e migration.Effect) error {
 	case migration.Thaw:
 		s.thaw()
 	case migration.ShipSeal:
-		if out := s.out; out != nil {
-			out.shipSeal(e.Seal, func() { out.stats.took(proto0500.CounterTailNs, time.Since(s.clocks.frozen)) })
+		if out, frozen := s.out, s.clocks.frozen; out != nil {
+			out.shipSeal(e.Seal, func() { out.stats.took(proto0500.CounterTailNs, time.Since(frozen)) })
 		}
 	case migration.Retire:
-		s.stopWriter(errWriterGone)
+		s.stopWriter()
 		s.publish()
 	case migration.Serve:
 		s.reopen()
@@ -72,7 +72,7 @@ func (s *steward) effect(e migration.Effect) error {
 	case migration.Apply:
 		s.batch = append(s.batch, s.current)
 	case migration.DropAttempt:
-		s.endIn(errDropped, true)
+		s.endIn(errDropped, dropFiles)
 	case migration.Activate:
 		s.activate(e.Epoch)
 	default:
@@ -86,6 +86,7 @@ func (s *steward) persist(rec migration.Record) error {
 	if err := s.h.records.Put(s.origin, rec); err != nil {
 		return err
 	}
+	s.durable = rec
 	took := time.Since(begun)
 	switch {
 	case rec.State == migration.RecordRetired && s.out != nil:
@@ -102,8 +103,7 @@ func (s *steward) flush(e migration.Flush) error {
 	if s.in != nil {
 		rep, stats = s.inRep, s.in.stats
 	} else if s.out != nil {
-		s.clocks.acked = time.Now()
-		s.out.stats.took(proto0500.CounterAckNs, s.clocks.acked.Sub(s.clocks.frozen))
+		s.out.stats.took(proto0500.CounterAckNs, time.Since(s.clocks.frozen))
 	}
 	if rep == nil {
 		return ErrNoState
@@ -112,7 +112,7 @@ func (s *steward) flush(e migration.Flush) error {
 		return fmt.Errorf("flush through %d, but the state ends at %d", e.Seq, head.Seq)
 	}
 	begun := time.Now()
-	if e.Digest != 0 {
+	if e.Digest != 0 && s.in != nil { // the source's own is the sealed one
 		digest, err := rep.digest()
 		if err != nil {
 			return fmt.Errorf("digest: %w", err)
@@ -142,20 +142,18 @@ func (s *steward) startCopy(e migration.StartCopy) error {
 	)
 	alive := s.w.do(func() {
 		base = *s.rep.head.Load()
-		if snap, err = s.rep.d.Snapshot(); err == nil {
+		if snap, err = s.rep.snapshot(); err == nil {
 			if mem, ok := s.rep.log.(*memLog); ok {
 				mem.hold(base.Seq + 1)
 			}
-			if s.w.checkpointer != nil {
-				s.w.checkpointer.hold = true
-			}
+			s.w.checkpointer.keep(true)
 		}
 	})
 	switch {
 	case !alive:
 		return errWriterGone
 	case err != nil:
-		return fmt.Errorf("snapshot: %w", err)
+		return err
 	}
 	ctx, cancel := context.WithCancelCause(s.h.ctx)
 	out := &outbound{
@@ -170,9 +168,10 @@ func (s *steward) startCopy(e migration.StartCopy) error {
 	}
 	s.out, s.clocks = out, clocks{}
 	s.log.Info("snapshot taken", "epoch", e.Epoch, "seq", base.Seq, "bytes", snap.Size())
-	go func() {
-		if err := out.run(ctx); err != nil && ctx.Err() == nil {
-			s.fail(e.Epoch, err)
+	go func() { // endOut waits for it
+		defer close(out.done)
+		if err := out.run(ctx); err != nil {
+			s.fail(ctx, e.Epoch, err)
 		}
 	}()
 	return nil
@@ -227,30 +226,28 @@ func (s *steward) reopen() {
 
 // dropState lets go of a daemon that has moved away.
 func (s *steward) dropState() {
-	s.stopWriter(errWriterGone)
-	rep := s.rep
-	if rep == nil {
-		return
-	}
-	s.rep = nil
+	s.stopWriter()
+	rec, rep := s.p.Record(), s.rep
+	s.rep, s.failed = nil, nil
+	s.tellMoved(rec)
 	s.cleanup.Go(func() {
-		if err := rep.close(); err != nil {
-			s.log.Warn("moved daemon closed with an error", "err", err)
+		if rep != nil {
+			if err := rep.close(); err != nil {
+				s.log.Warn("moved daemon closed with an error", "err", err)
+			}
 		}
-		s.removeDir(rep.dir)
+		s.removeDir(s.stateDir(rec))
 	})
 }
 
 // prepare makes room for the attempt.
 func (s *steward) prepare(e migration.Prepare) error {
-	// The copy of an earlier stay may still be closing; its directory is
-	// another one.
-	in, err := newInbound(s, e.Epoch, e.Source, s.p.Record().Orchestrator, s.epochDir(e.Epoch))
+	dir, err := s.makeEpochDir(e.Epoch)
 	if err != nil {
 		return err
 	}
-	s.in = in
-	return nil
+	s.in, err = newInbound(s, e.Epoch, e.Source, s.p.Record().Orchestrator, dir)
+	return err
 }
 
 // activate: this node is the authority from here on.
@@ -265,7 +262,7 @@ func (s *steward) activate(e frame.Epoch) {
 	in.stats.set(proto0500.CounterBytesDone, in.stats.counters[proto0500.CounterStateBytes].Load())
 	s.h.sendProgress(in.orch, s.origin, e, in.stats)
 	s.adopt()
-	s.endIn(errDropped, false)
+	s.endIn(errDropped, keepFiles)
 	s.publish()
 	s.log.Info("live: this node is the authority", "epoch", e, "seq", s.rep.head.Load().Seq)
 	s.h.authority(s.desc.Name, s.origin, s.h.self, e)

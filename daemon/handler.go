@@ -28,7 +28,7 @@ func (t handler) Opened(s *transport.Session, hello []byte) error {
 		s.SetValue(m)
 	}
 	peer := proto0500.NodeID(s.Peer())
-	for _, st := range t.h.all() {
+	for _, st := range t.h.each() {
 		st.post(func() { st.step(migration.Reconnected{Peer: peer}) })
 	}
 	return nil
@@ -42,7 +42,7 @@ func (t handler) Closed(s *transport.Session, cause error) {
 	}
 	t.h.log.Debug("node lost", "node", s.Peer(), "cause", cause)
 	peer := proto0500.NodeID(s.Peer())
-	for _, st := range t.h.all() {
+	for _, st := range t.h.each() {
 		st.post(func() { st.step(migration.PeerLost{Peer: peer}) })
 	}
 }
@@ -76,6 +76,7 @@ func (t handler) Control(s *transport.Session, f frame.Frame) {
 	}
 	switch m := m.(type) {
 	case proto0500.Progress:
+		st.post(func() { st.peerProgress(from, epoch, m) })
 	case proto0500.Transfer:
 		st.post(func() { st.transfer(from, s, epoch, m) })
 	case proto0500.TransferStatus:
@@ -94,7 +95,7 @@ func (t handler) Control(s *transport.Session, f frame.Frame) {
 func (t handler) reportAll(s *transport.Session, epoch frame.Epoch) {
 	list := t.h.all()
 	for i, st := range list {
-		r := *st.state.Load()
+		r := st.reported()
 		r.Last = i == len(list)-1
 		if err := send(s, epoch, r); err != nil {
 			return
@@ -149,7 +150,11 @@ func (t handler) prepare(s *transport.Session, from proto0500.NodeID, epoch fram
 	}
 	st.post(func() {
 		if err := st.describe(desc); err != nil {
-			st.log.Error("descriptor not written", "err", err)
+			st.log.Error("prepare refused", "err", err)
+			_ = send(s, epoch, proto0500.Rejected{
+				DaemonOrigin: p.DaemonOrigin, Refused: p.Kind(), Reason: proto0500.RejectMalformed,
+				Text: proto0500.Text(validUTF8(err.Error())),
+			})
 			return
 		}
 		st.frame(migration.Frame{
@@ -169,7 +174,7 @@ func (h *Host) adopt(o proto0500.Origin, desc drive.Descriptor) (*steward, error
 		return st, nil
 	}
 	st := newSteward(h, o, migration.Record{}, desc)
-	h.stewards[o] = st
+	h.add(st)
 	h.work.Go(func() { st.run(func() {}) })
 	return st, nil
 }

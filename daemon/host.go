@@ -1,17 +1,20 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"ferry/frame"
 	"ferry/identity"
@@ -43,7 +46,9 @@ type Host struct {
 	mu       sync.RWMutex
 	running  bool
 	stewards map[proto0500.Origin]*steward
-	work     sync.WaitGroup // stewards
+	byName   map[string][]*steward // never changed in place
+	making   map[string]bool       // names that Create is at
+	work     sync.WaitGroup        // stewards
 }
 
 // New makes a host and starts nothing.
@@ -61,6 +66,7 @@ func New(cfg Config) (*Host, error) {
 		kinds: make(map[string]Kind), log: cfg.Log, records: drive.Records{J: cfg.Journal},
 		ctx: ctx, cancel: cancel, ready: make(chan struct{}),
 		stewards: make(map[proto0500.Origin]*steward),
+		byName:   make(map[string][]*steward), making: make(map[string]bool),
 	}
 	for _, k := range cfg.Kinds {
 		if _, twice := h.kinds[k.Name]; twice {
@@ -104,54 +110,80 @@ func (h *Host) Ready() <-chan struct{} { return h.ready }
 // every daemon is closed and nothing of the host runs any more. The journal
 // stays open; it is the caller's.
 func (h *Host) Run(ctx context.Context) error {
-	if err := os.MkdirAll(h.cfg.Dir, 0o700); err != nil {
-		return err
-	}
-	var booting sync.WaitGroup
 	h.mu.Lock()
-	if h.running {
-		h.mu.Unlock()
+	again := h.running
+	h.running = true
+	h.mu.Unlock()
+	if again {
 		return errors.New("daemon: Run called twice")
 	}
-	h.running = true
-	err := h.records.Each(func(o proto0500.Origin, rec migration.Record) error {
+	defer h.sender.Wait()
+	booted, err := h.bootAll()
+	if err != nil {
+		return errors.Join(err, h.end())
+	}
+	select {
+	case <-booted:
+		close(h.ready)
+	case <-ctx.Done():
+		return h.end()
+	}
+	epCtx, stopEp := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopEp()
+	epDone := make(chan error, 1)
+	go func() { epDone <- h.ep.Run(epCtx) }()
+	select {
+	case <-ctx.Done():
+	case err := <-epDone:
+		h.stop()
+		return err
+	}
+	h.stop() // the daemons first: their streams end before the sessions do
+	stopEp()
+	return <-epDone
+}
+
+// end is for a host that ends before it has served: a socket of its endpoint is
+// closed all the same.
+func (h *Host) end() error {
+	h.stop()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return h.ep.Run(ctx)
+}
+
+// bootAll starts a steward for every record. booted is closed when all are up.
+func (h *Host) bootAll() (booted <-chan struct{}, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err := os.MkdirAll(h.cfg.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	up := make(chan struct{})
+	left := int64(1)
+	done := func() {
+		if atomic.AddInt64(&left, -1) == 0 {
+			close(up)
+		}
+	}
+	defer done()
+	return up, h.records.Each(func(o proto0500.Origin, rec migration.Record) error {
 		desc, err := h.records.Descriptor(o)
 		if err != nil && !errors.Is(err, journal.ErrNotFound) {
 			return err
 		}
 		s := newSteward(h, o, rec, desc)
-		h.stewards[o] = s
-		booting.Add(1)
-		h.work.Go(func() { s.run(booting.Done) })
+		h.add(s)
+		atomic.AddInt64(&left, 1)
+		h.work.Go(func() { s.run(done) })
 		return nil
 	})
-	h.mu.Unlock()
-	if err == nil {
-		booted := make(chan struct{})
-		go func() { booting.Wait(); close(booted) }()
-		select {
-		case <-booted:
-		case <-ctx.Done():
-		}
-		close(h.ready)
-		epCtx, stopEp := context.WithCancel(context.WithoutCancel(ctx))
-		epDone := make(chan error, 1)
-		go func() { epDone <- h.ep.Run(epCtx) }()
-		select {
-		case <-ctx.Done():
-		case err = <-epDone:
-			epDone <- err
-		}
-		h.stop()
-		stopEp()
-		if e := <-epDone; e != nil && !errors.Is(e, context.Canceled) {
-			err = e
-		}
-	} else {
-		h.stop()
-	}
-	h.sender.Wait()
-	return err
+}
+
+// add makes a steward known; the caller holds mu.
+func (h *Host) add(s *steward) {
+	h.stewards[s.origin] = s
+	h.byName[s.name] = append(slices.Clip(h.byName[s.name]), s)
 }
 
 // stop ends the stewards, which close their daemons.
@@ -176,40 +208,55 @@ func (h *Host) Create(ctx context.Context, name, kindName string) error {
 	case len(name) == 0 || len(name) > 255 || validUTF8(name) != name:
 		return fmt.Errorf("daemon: name %q must be 1 to 255 bytes of UTF-8", name)
 	}
-	select {
-	case <-h.ready:
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	if err := h.waitReady(ctx); err != nil {
+		return err
 	}
-	for _, s := range h.named(name) {
-		return s.recreate(ctx, kind)
+	h.mu.Lock()
+	named := h.byName[name]
+	if len(named) == 0 && h.making[name] {
+		h.mu.Unlock()
+		return fmt.Errorf("%w: %q is being created", ErrExists, name)
 	}
+	h.making[name] = true
+	h.mu.Unlock()
+	defer func() {
+		h.mu.Lock()
+		delete(h.making, name)
+		h.mu.Unlock()
+	}()
+	if len(named) > 0 {
+		return named[0].recreate(ctx, kind)
+	}
+	return h.create(ctx, name, kind)
+}
+
+func (h *Host) create(ctx context.Context, name string, kind Kind) error {
 	key, err := identity.GenerateKey(rand.Reader)
 	if err != nil {
 		return err
 	}
-	origin := proto0500.Origin(key.Origin())
-	desc := drive.Descriptor{Name: name, Kind: kindName, Schema: kind.Schema, PublicKey: key.Public()}
-	dir := h.daemonDir(origin)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	desc := drive.Descriptor{Name: name, Kind: kind.Name, Schema: kind.Schema, PublicKey: key.Public()}
+	s := newSteward(h, proto0500.Origin(key.Origin()), migration.Created(), desc)
+	undo := func(err error) error {
+		s.removeDir(h.daemonDir(s.origin))
 		return err
 	}
-	if err := identity.SaveKey(filepath.Join(dir, "key.pem"), key); err != nil {
-		return err
-	}
-	s := newSteward(h, origin, migration.Created(), desc)
-	rep, err := newReplica(kind, s.epochDir(0), s.env())
-	if err != nil {
-		return err
-	}
-	err = errors.Join(rep.sync(), syncDir(dir), syncDir(h.cfg.Dir))
+	dir, err := s.makeEpochDir(0)
 	if err == nil {
-		err = h.records.PutDescriptor(origin, desc)
-	}
-	if err == nil {
-		err = h.records.Put(origin, migration.Created())
+		err = identity.SaveKey(filepath.Join(filepath.Dir(dir), "key.pem"), key)
 	}
 	if err != nil {
+		return undo(err)
+	}
+	rep, err := newReplica(kind, dir, s.env())
+	if err != nil {
+		return undo(err)
+	}
+	if err := h.records.PutDescriptor(s.origin, desc); err != nil {
+		return undo(errors.Join(err, rep.close()))
+	}
+	if err := h.records.Put(s.origin, migration.Created()); err != nil {
+		// The record may be on disk all the same: its state stays.
 		return errors.Join(err, rep.close())
 	}
 	s.rep = rep
@@ -227,7 +274,7 @@ func (h *Host) start(ctx context.Context, s *steward) error {
 		}
 		return ErrClosed
 	}
-	h.stewards[s.origin] = s
+	h.add(s)
 	h.work.Go(func() { s.run(func() { close(booted) }) })
 	h.mu.Unlock()
 	select {
@@ -315,15 +362,22 @@ func (h *Host) Query(ctx context.Context, node identity.NodeID) ([]proto0500.Rep
 	return h.queries.Ask(ctx, sess, h.cfg.Limits)
 }
 
+func (h *Host) waitReady(ctx context.Context) error {
+	select {
+	case <-h.ready:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-h.ctx.Done():
+		return ErrClosed
+	}
+}
+
 // find is the steward of a name: the one with most to say where an old record
 // has the name too.
 func (h *Host) find(ctx context.Context, name string) (*steward, error) {
-	select {
-	case <-h.ready:
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	case <-h.ctx.Done():
-		return nil, ErrClosed
+	if err := h.waitReady(ctx); err != nil {
+		return nil, err
 	}
 	named := h.named(name)
 	if len(named) == 0 {
@@ -342,26 +396,29 @@ func (h *Host) find(ctx context.Context, name string) (*steward, error) {
 	return slices.MinFunc(named, func(a, b *steward) int { return rank(a) - rank(b) }), nil
 }
 
-func (h *Host) named(name string) (list []*steward) {
+func (h *Host) named(name string) []*steward {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	for _, s := range h.stewards {
-		if s.name == name {
-			list = append(list, s)
-		}
-	}
-	return list
+	return h.byName[name]
+}
+
+func (h *Host) creating(name string) bool {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.making[name]
+}
+
+// each gives the stewards in any order, all by name.
+func (h *Host) each() []*steward {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return slices.Collect(maps.Values(h.stewards))
 }
 
 func (h *Host) all() []*steward {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	list := make([]*steward, 0, len(h.stewards))
-	for _, s := range h.stewards {
-		list = append(list, s)
-	}
+	list := h.each()
 	slices.SortFunc(list, func(a, b *steward) int {
-		return strings.Compare(fmt.Sprintf("%s %016x", a.name, uint64(a.origin)), fmt.Sprintf("%s %016x", b.name, uint64(b.origin)))
+		return cmp.Or(strings.Compare(a.name, b.name), cmp.Compare(a.origin, b.origin))
 	})
 	return list
 }

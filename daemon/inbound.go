@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ferry/frame"
@@ -36,6 +37,7 @@ type inbound struct {
 	work   sync.WaitGroup // streams being served, restore, progress
 
 	restored chan struct{} // closed when events may be replayed
+	begun    atomic.Int64  // when the restore began, ns since 1970; 0: it has not, or is over
 
 	mu       sync.Mutex
 	transfer proto0500.Transfer // as announced; Size 0: not yet
@@ -44,6 +46,7 @@ type inbound struct {
 	state    *stateFile
 	ready    chan struct{} // closed when placer is there
 	finished bool
+	rep      *replica // restored and not taken yet
 }
 
 // incomingFile is where the state lies while its chunks come in.
@@ -53,14 +56,6 @@ const incomingFile = "incoming"
 var errDropped = errors.New("the attempt is over")
 
 func newInbound(s *steward, epoch frame.Epoch, source, orchestrator proto0500.NodeID, dir string) (*inbound, error) {
-	// What an attempt of this very epoch left behind is of no use: it was
-	// never live, or its record would say so.
-	if err := os.RemoveAll(dir); err != nil {
-		return nil, err
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
 	state, err := createStateFile(filepath.Join(dir, incomingFile))
 	if err != nil {
 		return nil, err
@@ -154,7 +149,7 @@ func (in *inbound) serveLane(st *transport.Stream, r *frame.Reader, f frame.Fram
 		}
 		fresh, err := in.placer.Place(&m)
 		if err != nil {
-			in.s.fail(in.epoch, fmt.Errorf("chunk: %w", err))
+			in.s.fail(in.ctx, in.epoch, fmt.Errorf("chunk: %w", err))
 			return err
 		}
 		if fresh {
@@ -168,9 +163,18 @@ func (in *inbound) serveLane(st *transport.Stream, r *frame.Reader, f frame.Fram
 			if err == io.EOF {
 				return nil
 			}
-			return err
+			return in.lost(st, err)
 		}
 	}
+}
+
+// lost is for a stream that has broken off. The end of its session ends the
+// attempt; where only the stream was reset, the source says itself why.
+func (in *inbound) lost(st *transport.Stream, err error) error {
+	if cause := st.Session().Err(); cause != nil {
+		in.s.fail(in.ctx, in.epoch, fmt.Errorf("the source's %v stream: %w", st.Kind(), cause))
+	}
+	return err
 }
 
 // settle ends the transfer once every chunk and the digest are there.
@@ -181,32 +185,44 @@ func (in *inbound) settle() {
 		return
 	}
 	in.finished = true
+	in.begun.Store(time.Now().UnixNano())
 	in.work.Go(func() {
 		res, err := in.placer.Finish(in.transfer.Digest)
 		if err == nil {
 			err = in.state.f.Sync()
 		}
 		if err != nil {
-			in.s.fail(in.epoch, err)
+			in.s.fail(in.ctx, in.epoch, err)
 			return
 		}
 		base := Head{Seq: res.Header.ThroughSeq, Link: res.Header.ChainLink, Hash: in.transfer.HeadHash}
-		in.s.snapshotComplete(in.epoch, base)
+		in.s.snapshotComplete(in, base)
 	})
 }
 
 // restore opens the daemon on the state that came.
 func (in *inbound) restore(kind Kind, env Env, base Head) {
 	in.work.Go(func() {
-		begun := time.Now()
 		rep, err := restoreReplica(kind, in.dir, env, in.state, base)
 		if err != nil {
-			in.s.fail(in.epoch, err)
+			in.s.fail(in.ctx, in.epoch, err)
 			return
 		}
-		in.stats.took(proto0500.CounterRestoreNs, time.Since(begun))
-		in.s.restoredReplica(in.epoch, rep)
+		in.mu.Lock()
+		in.rep = rep
+		in.mu.Unlock()
+		in.stats.took(proto0500.CounterRestoreNs, time.Duration(time.Now().UnixNano()-in.begun.Swap(0)))
+		in.s.restoredReplica(in, rep)
 	})
+}
+
+// take gives the restored daemon away.
+func (in *inbound) take() *replica {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	rep := in.rep
+	in.rep = nil
+	return rep
 }
 
 // serveEvents replays the source's events in order, each frame wholly before
@@ -245,11 +261,13 @@ func (in *inbound) serveEvents(st *transport.Stream, r *frame.Reader, f frame.Fr
 			if err == io.EOF {
 				return nil
 			}
-			return err
+			return in.lost(st, err)
 		}
 	}
 }
 
+// tellProgress tells the orchestrator, and the source, which sees nothing of a
+// long restore itself.
 func (in *inbound) tellProgress() {
 	t := time.NewTicker(progressEvery)
 	defer t.Stop()
@@ -260,11 +278,20 @@ func (in *inbound) tellProgress() {
 		case <-t.C:
 			in.count()
 			in.h.sendProgress(in.orch, in.origin, in.epoch, in.stats)
+			in.h.sendProgress(in.source, in.origin, in.epoch, in.stats)
 		}
 	}
 }
 
+// restoresMax is for how many times the attempt's timeout a restore counts as
+// progress: only the author's code could tell whether it is.
+const restoresMax = 10
+
 func (in *inbound) count() {
+	if begun := in.begun.Load(); begun != 0 {
+		took := time.Duration(time.Now().UnixNano() - begun)
+		in.stats.took(proto0500.CounterRestoreNs, min(took, restoresMax*in.h.cfg.AttemptTimeout))
+	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.placer != nil {
@@ -286,13 +313,19 @@ func (in *inbound) enter(st *transport.Stream) (leave func(), ok bool) {
 	return func() { stop(); in.work.Done() }, true
 }
 
-// end stops the data plane and waits for it. The files are the caller's then.
-func (in *inbound) end(cause error) {
-	in.mu.Lock() // nobody enters after the cancel
+// stop ends the data plane: nobody enters after it.
+func (in *inbound) stop(cause error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
 	in.cancel(cause)
-	in.mu.Unlock()
+}
+
+// end waits until the data plane has stopped. It gives the restored daemon, if
+// there is one that nobody took.
+func (in *inbound) end() *replica {
 	in.work.Wait()
 	_ = in.state.close()
 	// Where the daemon did not take it, nobody needs it any more.
 	_ = os.Remove(filepath.Join(in.dir, incomingFile))
+	return in.take()
 }

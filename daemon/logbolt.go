@@ -20,7 +20,7 @@ import (
 //	base    "head" → seq u64, hash u64, link(32), all little endian
 //
 // Every transaction is synced, unless relaxed: an event is durable when append
-// returns.
+// returns. Events through the base may still be there; they count no more.
 type boltLog struct {
 	db   *bbolt.DB
 	base atomic.Pointer[Head]
@@ -35,6 +35,7 @@ var (
 const (
 	headBytes     = 8 + 8 + 32
 	eventOverhead = 32 + 8
+	trimMin       = 16
 )
 
 // openBoltLog opens the log at path, or makes one that begins at base.
@@ -83,8 +84,21 @@ func (l *boltLog) append(events []Event) error {
 				return err
 			}
 		}
-		return nil
+		return trim(b, l.base.Load().Seq, 2*len(events)+trimMin)
 	})
+}
+
+// trim deletes at most n of the events through seq, so that a checkpoint need
+// not delete all of them in the one transaction that a writer would wait for.
+func trim(b *bbolt.Bucket, seq proto0500.Seq, n int) error {
+	c := b.Cursor()
+	for k, _ := c.First(); n > 0 && k != nil && binary.BigEndian.Uint64(k) <= uint64(seq); k, _ = c.First() {
+		if err := c.Delete(); err != nil {
+			return err
+		}
+		n--
+	}
+	return nil
 }
 
 func (l *boltLog) read(from proto0500.Seq, bytesMax int) (events []Event, err error) {
@@ -99,6 +113,10 @@ func (l *boltLog) read(from proto0500.Seq, bytesMax int) (events []Event, err er
 			if err != nil {
 				return err
 			}
+			// A hole would be a log that was cut behind a reader's back.
+			if next := from + proto0500.Seq(len(events)); e.Seq != next {
+				return &trimmedError{from: next, first: e.Seq}
+			}
 			if bytes += len(e.Payload); bytes > bytesMax && len(events) > 0 {
 				return nil
 			}
@@ -109,16 +127,10 @@ func (l *boltLog) read(from proto0500.Seq, bytesMax int) (events []Event, err er
 	return events, err
 }
 
-// rebase makes base the log's beginning: the events through it are dropped,
-// for a checkpoint has them. The caller calls it between reads of a move.
+// rebase makes base the log's beginning: a checkpoint has the events through it,
+// which later appends delete. The caller calls it between the reads of a move.
 func (l *boltLog) rebase(base Head) error {
 	err := l.db.Update(func(tx *bbolt.Tx) error {
-		c := tx.Bucket(bucketEvents).Cursor()
-		for k, _ := c.First(); k != nil && binary.BigEndian.Uint64(k) <= uint64(base.Seq); k, _ = c.First() {
-			if err := c.Delete(); err != nil {
-				return err
-			}
-		}
 		return tx.Bucket(bucketBase).Put(keyHead, encodeHead(base))
 	})
 	if err == nil {
@@ -127,10 +139,10 @@ func (l *boltLog) rebase(base Head) error {
 	return err
 }
 
-// bytes is the size of the log's file.
+// bytes is about how much of the log's file is in use.
 func (l *boltLog) bytes() (n int64) {
 	_ = l.db.View(func(tx *bbolt.Tx) error { n = tx.Size(); return nil })
-	return n
+	return n - int64(l.db.Stats().FreeAlloc)
 }
 
 // relax lets append return before its events are durable, until the next sync.

@@ -3,12 +3,13 @@ package daemon
 import (
 	"slices"
 	"sync"
+	"unsafe"
 
 	"ferry/proto0500"
 )
 
 // memLog keeps the events of an in-memory daemon, and only while a move needs
-// them: from hold until release, within bytesMax of payload. Without a move it
+// them: from hold until release, within bytesMax of memory. Without a move it
 // keeps nothing.
 type memLog struct {
 	bytesMax int
@@ -42,7 +43,7 @@ func (l *memLog) append(events []Event) error {
 		return nil
 	}
 	for _, e := range events {
-		if l.bytes += len(e.Payload); l.bytes > l.bytesMax {
+		if l.bytes += memBytes(e); l.bytes > l.bytesMax {
 			// The write itself must not fail for a move's sake: the reader
 			// is told, and the move ends.
 			l.full, l.events, l.bytes = true, nil, 0
@@ -67,9 +68,10 @@ func (l *memLog) read(from proto0500.Seq, bytesMax int) ([]Event, error) {
 	if n := int(from - l.first); n > 0 {
 		n = min(n, len(l.events))
 		for _, e := range l.events[:n] {
-			l.bytes -= len(e.Payload)
+			l.bytes -= memBytes(e)
 		}
-		l.events = slices.Delete(l.events, 0, n)
+		clear(l.events[:n])
+		l.events = l.events[n:] // the next append that grows it drops the rest
 		l.first += proto0500.Seq(n)
 	}
 	bytes := 0
@@ -80,6 +82,9 @@ func (l *memLog) read(from proto0500.Seq, bytesMax int) ([]Event, error) {
 	}
 	return slices.Clone(l.events), nil
 }
+
+// memBytes is what an event takes up here.
+func memBytes(e Event) int { return int(unsafe.Sizeof(e)) + len(e.Payload) }
 
 func (l *memLog) sync() error  { return nil }
 func (l *memLog) close() error { return nil }

@@ -2,9 +2,7 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"ferry/frame"
@@ -35,7 +33,16 @@ func (s *steward) activated(f migration.Frame) {
 		s.clocks.retired = time.Time{}
 		s.log.Info("moved away", "epoch", f.Epoch, "blackout", now.Sub(s.clocks.freeze))
 	}
-	s.h.authority(s.desc.Name, s.origin, f.From, f.Epoch)
+	s.tellMoved(rec)
+}
+
+// tellMoved tells the host's owner, once, that the target has the daemon.
+func (s *steward) tellMoved(rec migration.Record) {
+	if s.told == rec.Epoch {
+		return
+	}
+	s.told = rec.Epoch
+	s.h.authority(s.desc.Name, s.origin, rec.Peer, rec.Epoch)
 }
 
 // verdict is whether this node could take the daemon: nil is yes.
@@ -57,6 +64,9 @@ func (s *steward) verdict(p proto0500.Prepare) *proto0500.Reason {
 	if s.in == nil && s.h.attempts() >= s.h.cfg.AttemptsMax {
 		return no(proto0500.CodeNotReady, "")
 	}
+	if s.h.creating(p.Name.String()) {
+		return no(proto0500.CodeNotReady, "")
+	}
 	for _, other := range s.h.named(p.Name.String()) {
 		if other != s && other.gate.Load().w != nil {
 			return no(proto0500.CodeStateFailed, "another daemon named %q is served by this node", p.Name)
@@ -67,7 +77,7 @@ func (s *steward) verdict(p proto0500.Prepare) *proto0500.Reason {
 
 // attempts counts the daemons on their way here.
 func (h *Host) attempts() (n int) {
-	for _, s := range h.all() {
+	for _, s := range h.each() {
 		if s.attempt.Load() != nil {
 			n++
 		}
@@ -77,14 +87,14 @@ func (h *Host) attempts() (n int) {
 
 // describe keeps the descriptor in step with what the source says of its daemon.
 func (s *steward) describe(d drive.Descriptor) error {
-	if d.Name == s.desc.Name && d.Kind == s.desc.Kind && d.Schema == s.desc.Schema {
+	same := d.Name == s.desc.Name && d.Kind == s.desc.Kind && d.Schema == s.desc.Schema
+	rec := s.p.Record()
+	held := rec.State == migration.RecordServing || rec.State == migration.RecordRetired || s.in != nil
+	switch {
+	case same || held: // what is here decides
 		return nil
-	}
-	if s.p.Serving() || s.in != nil {
-		return nil // what is here decides
-	}
-	if d.Name != s.name {
-		return fmt.Errorf("daemon %016x is called %q here, and %q at its source", uint64(s.origin), s.name, d.Name)
+	case d.Name != s.name:
+		return fmt.Errorf("daemon %016x is called %q at this node, not %q", uint64(s.origin), s.name, d.Name)
 	}
 	if err := s.h.records.PutDescriptor(s.origin, d); err != nil {
 		return err
@@ -112,67 +122,44 @@ func (s *steward) rejected(from proto0500.NodeID, e frame.Epoch, m proto0500.Rej
 	}
 }
 
-// situation is what Status tells, as of the last step. The head moves on with
-// every write, so it is read through the replica.
-type situation struct {
-	Status
-	rep *replica
-}
-
-// status does not wait for the steward: it is asked with every request.
-func (s *steward) status() Status {
-	now := s.now.Load()
-	st := now.Status
-	if now.rep != nil {
-		st.Head = *now.rep.head.Load()
-	}
-	return st
-}
-
-func (s *steward) situation() *situation {
-	rec := s.p.Record()
-	now := &situation{rep: s.rep, Status: Status{
-		Name: s.desc.Name, Kind: s.desc.Kind, Origin: s.origin, State: s.p.State(),
-		Authority: s.w != nil, Epoch: rec.Epoch, Peer: s.p.Peer(),
-	}}
-	if now.rep == nil {
-		now.rep = s.inRep
-	}
-	if now.rep != nil {
-		now.Daemon = now.rep.d
-	}
-	return now
-}
-
 // recreate makes an in-memory daemon anew that a crash has taken.
 func (s *steward) recreate(ctx context.Context, kind Kind) error {
-	var res error
-	err := s.call(ctx, func() {
-		rec := s.p.Record()
-		if !kind.InMemory || rec.State != migration.RecordServing || s.rep != nil || s.desc.Kind != kind.Name {
-			res = fmt.Errorf("%w: %q (%v at epoch %d)", ErrExists, s.name, rec.State, rec.Epoch)
-			return
-		}
-		rec.Epoch++
-		rec.LiveEpoch, rec.Peer, rec.Orchestrator = rec.Epoch, 0, 0
-		if res = s.h.records.Put(s.origin, rec); res != nil {
-			return
-		}
-		rep, err := newReplica(kind, s.epochDir(rec.LiveEpoch), s.env())
-		if err != nil {
-			res = err
-			return
-		}
-		s.rep, s.failed = rep, nil
-		s.p = migration.New(migration.Config{Self: s.h.self, Origin: s.origin}, rec)
-		s.serve()
-		s.step(migration.Boot{})
-	})
-	return errors.Join(err, res)
+	res := make(chan error, 1)
+	s.post(func() { res <- s.recreateHere(kind) })
+	select {
+	case err := <-res:
+		return err
+	case <-s.h.ctx.Done():
+		return ErrClosed
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
-func (s *steward) removeDir(dir string) {
-	if err := os.RemoveAll(dir); err != nil {
-		s.log.Warn("state cannot be removed", "dir", dir, "err", err)
+func (s *steward) recreateHere(kind Kind) error {
+	rec := s.p.Record()
+	if !kind.InMemory || rec.State != migration.RecordServing || s.rep != nil || s.desc.Kind != kind.Name {
+		return fmt.Errorf("%w: %q (%v at epoch %d)", ErrExists, s.name, rec.State, rec.Epoch)
 	}
+	old := s.stateDir(rec)
+	rec, err := migration.Recreated(rec)
+	if err != nil {
+		return err
+	}
+	dir, err := s.makeEpochDir(rec.Epoch)
+	if err != nil {
+		return err
+	}
+	if err := s.persist(rec); err != nil {
+		return err // either record says serving, without a state
+	}
+	s.p = migration.New(migration.Config{Self: s.h.self, Origin: s.origin}, rec)
+	s.removeDir(old)
+	rep, err := newReplica(kind, dir, s.env())
+	if err != nil {
+		s.publish()
+		return err
+	}
+	s.rep, s.failed = rep, nil
+	return s.step(migration.Boot{})
 }

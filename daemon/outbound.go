@@ -42,7 +42,9 @@ type outbound struct {
 	ordered notifier
 
 	cancel context.CancelCauseFunc
-	done   chan struct{}
+	done   chan struct{} // closed when run's goroutine has ended
+
+	peer uint64 // the steward's: sum of what the target has counted
 }
 
 // sealOrder is a seal to be sent after the last event it covers.
@@ -54,13 +56,12 @@ type sealOrder struct {
 const (
 	// eventBatchBytes is about how much goes into one BufferedEvents.
 	eventBatchBytes = 256 << 10
-	// progressEvery is how often either side tells the orchestrator how far it is.
+	// progressEvery is how often either side tells others how far it is.
 	progressEvery = 100 * time.Millisecond
 )
 
 // run ships until the attempt ends; its error is why the attempt cannot go on.
 func (o *outbound) run(ctx context.Context) error {
-	defer close(o.done)
 	closeSnap := sync.OnceValue(o.snap.Close)
 	defer closeSnap()
 	sess, err := o.h.ep.Session(ctx, identity.NodeID(o.target), identity.NodeID(o.orchestrator))
@@ -119,6 +120,8 @@ func (o *outbound) shipSnapshot(ctx context.Context, sess *transport.Session, he
 	select {
 	case s := <-o.status:
 		held = s.Ranges
+	case <-sess.Done():
+		return sess.Err()
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
@@ -219,6 +222,8 @@ func (o *outbound) shipEvents(ctx context.Context, sess *transport.Session, lim 
 		select {
 		case <-grown:
 		case <-ordered:
+		case <-sess.Done():
+			return sess.Err()
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

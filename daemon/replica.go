@@ -3,11 +3,11 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync/atomic"
-
-	"ferry/proto0500"
 )
 
 // replica is one copy of a daemon's state at this node: the author's daemon,
@@ -19,11 +19,12 @@ import (
 //	DIR/log.db             events since the checkpoint, unless the daemon keeps its own
 //	DIR/checkpoint-SEQ     the state at the log's base (absent: the daemon was empty)
 type replica struct {
-	kind Kind
-	dir  string
-	d    Daemon
-	log  eventLog
-	head atomic.Pointer[Head]
+	kind   Kind
+	dir    string
+	d      Daemon
+	author *slog.Logger // Env.Log
+	log    eventLog
+	head   atomic.Pointer[Head]
 }
 
 const (
@@ -35,11 +36,9 @@ const (
 // errNoReplica: there is nothing to open in the directory.
 var errNoReplica = errors.New("daemon: no state in the directory")
 
-// newReplica opens an empty daemon in dir.
+// newReplica opens an empty daemon in dir. It survives a crash, as far as the
+// directory above does.
 func newReplica(kind Kind, dir string, env Env) (*replica, error) {
-	if err := os.MkdirAll(filepath.Join(dir, stateDir), 0o700); err != nil {
-		return nil, err
-	}
 	env.Created = true
 	r, err := openDaemon(kind, dir, env)
 	if err != nil {
@@ -47,101 +46,146 @@ func newReplica(kind Kind, dir string, env Env) (*replica, error) {
 	}
 	genesis := Genesis(env.Origin)
 	r.head.Store(&genesis)
-	if err := r.openLog(genesis); err != nil {
-		return nil, errors.Join(err, r.d.Close())
+	err = r.openLog(genesis)
+	if err == nil && !kind.InMemory {
+		err = errors.Join(r.sync(), syncDir(filepath.Join(dir, stateDir)), syncDir(dir))
+	}
+	if err != nil {
+		return nil, errors.Join(err, r.close())
 	}
 	return r, nil
 }
 
 // openReplica opens what an earlier process left in dir.
 func openReplica(kind Kind, dir string, env Env) (*replica, error) {
-	if kind.InMemory {
-		return nil, errNoReplica
-	}
 	state := filepath.Join(dir, stateDir)
-	if _, err := os.Stat(state); errors.Is(err, os.ErrNotExist) {
-		return nil, errNoReplica
+	if _, err := os.Stat(state); kind.InMemory || errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%w: %s", errNoReplica, dir)
 	}
-	if fileExists(filepath.Join(dir, logFile)) {
-		// Without a checkpoint the daemon begins anew, as it was created.
-		env.Created = !hasCheckpoint(dir)
-		// The state is rebuilt from the checkpoint and the log; what the
-		// daemon left in its directory is of no known sequence.
-		if err := os.RemoveAll(state); err != nil {
-			return nil, err
-		}
-		if err := os.MkdirAll(state, 0o700); err != nil {
-			return nil, err
-		}
+	if !fileExists(filepath.Join(dir, logFile)) {
+		return openOwn(kind, dir, env)
 	}
-	r, err := openDaemon(kind, dir, env)
+	l, err := openBoltLog(filepath.Join(dir, logFile), Genesis(env.Origin))
 	if err != nil {
 		return nil, err
 	}
-	if err := r.recover(env.Origin); err != nil {
-		return nil, errors.Join(err, r.d.Close())
+	base := *l.base.Load()
+	// What is not the base's was never finished, or is replaced.
+	removeCheckpoints(dir, base.Seq)
+	checkpoint := fileExists(checkpointPath(dir, base.Seq))
+	// Without a checkpoint the daemon begins anew, as it was created. What it
+	// left in its directory is of no known sequence: the state is rebuilt.
+	env.Created = !checkpoint
+	if err := os.RemoveAll(state); err != nil {
+		return nil, errors.Join(err, l.close())
+	}
+	r, err := openDaemon(kind, dir, env)
+	if err != nil {
+		return nil, errors.Join(err, l.close())
+	}
+	r.log = l
+	r.head.Store(&base)
+	if err := r.rebuild(l, checkpoint); err != nil {
+		return nil, errors.Join(err, r.close())
 	}
 	return r, nil
 }
 
-// restoreReplica makes a replica from a received snapshot, which ends at base.
-func restoreReplica(kind Kind, dir string, env Env, received *stateFile, base Head) (*replica, error) {
-	if err := os.MkdirAll(filepath.Join(dir, stateDir), 0o700); err != nil {
-		return nil, err
-	}
+// openOwn opens a daemon that keeps its own log.
+func openOwn(kind Kind, dir string, env Env) (*replica, error) {
 	r, err := openDaemon(kind, dir, env)
 	if err != nil {
 		return nil, err
 	}
-	fail := func(err error) (*replica, error) { return nil, errors.Join(err, r.close()) }
-	_, own := r.d.(Durable)
-	if !own && !kind.InMemory {
+	own, ok := r.d.(Durable)
+	if !ok {
+		return nil, errors.Join(fmt.Errorf("daemon: %s has no %s, and kind %q does not keep its own log", dir, logFile, kind.Name), r.close())
+	}
+	r.log = ownLog{own}
+	head, err := own.Head()
+	if err == nil && head.Link.OriginHash != env.Origin {
+		err = fmt.Errorf("daemon: the state in %s is of daemon %016x", dir, uint64(head.Link.OriginHash))
+	}
+	if err != nil {
+		return nil, errors.Join(err, r.close())
+	}
+	r.head.Store(&head)
+	return r, nil
+}
+
+// restoreReplica makes a replica from a received snapshot, which ends at base.
+// The names of its files are on disk when it returns; the rest is for sync.
+func restoreReplica(kind Kind, dir string, env Env, received *stateFile, base Head) (*replica, error) {
+	r, err := openDaemon(kind, dir, env)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.restore(received, base); err != nil {
+		return nil, errors.Join(err, r.close())
+	}
+	return r, nil
+}
+
+func (r *replica) restore(received *stateFile, base Head) error {
+	own, durable := r.d.(Durable)
+	durable = durable && !r.kind.InMemory
+	if !durable && !r.kind.InMemory {
 		// The received state is the checkpoint: the daemon may read it, and
 		// gets a copy where it wants to take it.
-		if err := received.moveTo(checkpointPath(dir, base.Seq)); err != nil {
-			return fail(err)
+		if err := received.moveTo(checkpointPath(r.dir, base.Seq)); err != nil {
+			return err
 		}
 		received.keep = true
 	}
-	if err := r.d.Restore(received); err != nil {
-		return fail(fmt.Errorf("daemon: restore: %w", err))
+	if err := guard(r.author, "Restore", func() error { return r.d.Restore(received) }); err != nil {
+		return err
 	}
 	if err := r.openLog(base); err != nil {
-		return fail(err)
+		return err
 	}
-	if own {
-		head, err := r.d.(Durable).Head()
+	if durable {
+		head, err := own.Head()
 		if err != nil {
-			return fail(err)
+			return err
 		}
 		if head != base {
-			return fail(fmt.Errorf("daemon: restored state ends at event %d, its envelope says %d (or another chain)", head.Seq, base.Seq))
+			return fmt.Errorf("daemon: restored state ends at event %d, its envelope says %d (or another chain)", head.Seq, base.Seq)
 		}
 	}
 	r.head.Store(&base)
+	if r.kind.InMemory {
+		return nil
+	}
 	// What is replayed now is synced once, before the seal is acknowledged: a
 	// crash until then ends the attempt.
 	if l, ok := r.log.(*boltLog); ok {
 		l.relax()
 	}
-	return r, nil
+	return errors.Join(syncDir(filepath.Join(r.dir, stateDir)), syncDir(r.dir))
 }
 
 func openDaemon(kind Kind, dir string, env Env) (*replica, error) {
 	env.Dir = filepath.Join(dir, stateDir)
-	d, err := kind.Open(env)
-	if err != nil {
-		return nil, fmt.Errorf("daemon: open kind %q: %w", kind.Name, err)
+	if err := os.MkdirAll(env.Dir, 0o700); err != nil {
+		return nil, err
 	}
-	return &replica{kind: kind, dir: dir, d: d}, nil
+	r := &replica{kind: kind, dir: dir, author: env.Log}
+	err := guard(env.Log, "Open", func() (err error) { r.d, err = kind.Open(env); return err })
+	if err == nil && r.d == nil {
+		err = errors.New("daemon: Open gave no daemon")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("daemon: kind %q: %w", kind.Name, err)
+	}
+	return r, nil
 }
 
 func (r *replica) openLog(base Head) error {
 	switch own, ok := r.d.(Durable); {
-	case ok:
-		r.log = ownLog{own}
 	case r.kind.InMemory:
 		r.log = &memLog{bytesMax: memLogBytesMax}
+	case ok:
+		r.log = ownLog{own}
 	default:
 		l, err := openBoltLog(filepath.Join(r.dir, logFile), base)
 		if err != nil {
@@ -152,89 +196,106 @@ func (r *replica) openLog(base Head) error {
 	return nil
 }
 
-// recover brings a daemon opened from its directory to its last durable event.
-func (r *replica) recover(origin proto0500.Origin) error {
-	genesis := Genesis(origin)
-	if err := r.openLog(genesis); err != nil {
-		return err
+// rebuild brings an empty daemon to its last durable event.
+func (r *replica) rebuild(l *boltLog, checkpoint bool) error {
+	base := r.head.Load().Seq
+	if !checkpoint && base > 0 {
+		return fmt.Errorf("daemon: %s is missing", checkpointPath(r.dir, base))
 	}
-	if own, ok := r.d.(Durable); ok {
-		head, err := own.Head()
-		r.head.Store(&head)
-		return err
-	}
-	l := r.log.(*boltLog)
-	base := *l.base.Load()
-	r.head.Store(&base)
-	if base.Seq > 0 || fileExists(checkpointPath(r.dir, base.Seq)) {
-		f, err := openStateFile(checkpointPath(r.dir, base.Seq))
+	if checkpoint {
+		f, err := openStateFile(checkpointPath(r.dir, base))
 		if err != nil {
-			return errors.Join(err, l.close())
+			return err
 		}
 		f.keep = true
-		err = errors.Join(r.d.Restore(f), f.close())
-		if err != nil {
-			return errors.Join(fmt.Errorf("daemon: restore checkpoint: %w", err), l.close())
+		err = guard(r.author, "Restore", func() error { return r.d.Restore(f) })
+		if err = errors.Join(err, f.close()); err != nil {
+			return fmt.Errorf("daemon: checkpoint %d: %w", base, err)
 		}
 	}
 	for {
 		events, err := l.read(r.head.Load().Seq+1, readBytesMax)
+		if err != nil || len(events) == 0 {
+			return err
+		}
+		head, err := r.apply(events)
 		if err != nil {
-			return errors.Join(err, l.close())
+			return err
 		}
-		if len(events) == 0 {
-			return nil
-		}
-		if err := r.apply(events); err != nil {
-			return errors.Join(err, l.close())
-		}
+		r.head.Store(&head)
 	}
 }
 
-// extend appends events that follow the head: to the log first, so that what
-// the daemon has applied is never more than what survives.
+// extend appends events that follow the head. The daemon comes first: what it
+// cannot apply is not in the log, or no restart would get past it. A crash
+// between the two takes both back, for the state is rebuilt from the log.
 func (r *replica) extend(events []Event) error {
 	if len(events) == 0 {
 		return nil
 	}
+	head, err := r.apply(events)
+	if err != nil {
+		return err
+	}
 	if err := r.log.append(events); err != nil {
 		return fmt.Errorf("daemon: event log: %w", err)
-	}
-	return r.apply(events)
-}
-
-func (r *replica) apply(events []Event) error {
-	head := *r.head.Load()
-	for _, e := range events {
-		if err := e.Link.Follows(head.Link, head.Hash); err != nil {
-			return fmt.Errorf("daemon: event %d: %w", e.Seq, err)
-		}
-		head = Head{Seq: e.Seq, Link: e.Link, Hash: e.Hash}
-	}
-	if err := r.d.Apply(events); err != nil {
-		return fmt.Errorf("daemon: apply events %d to %d: %w", events[0].Seq, head.Seq, err)
 	}
 	r.head.Store(&head)
 	return nil
 }
 
-// sync returns when everything through the head survives a crash.
-func (r *replica) sync() error {
-	if r.kind.InMemory {
-		return nil
+// apply gives the head that follows.
+func (r *replica) apply(events []Event) (Head, error) {
+	head := *r.head.Load()
+	for i := range events {
+		e := &events[i]
+		if err := e.Link.Follows(head.Link, head.Hash); err != nil {
+			return head, fmt.Errorf("daemon: event %d: %w", e.Seq, err)
+		}
+		head = Head{Seq: e.Seq, Link: e.Link, Hash: e.Hash}
 	}
-	if err := r.log.sync(); err != nil {
-		return err
+	if err := guard(r.author, "Apply", func() error { return r.d.Apply(events) }); err != nil {
+		return head, fmt.Errorf("daemon: events %d to %d: %w", events[0].Seq, head.Seq, err)
 	}
-	return syncDir(r.dir)
+	return head, nil
 }
 
-// digest is the daemon's own, 0 where it has none.
-func (r *replica) digest() (uint64, error) {
-	if d, ok := r.d.(Digester); ok {
-		return d.Digest()
+// sync returns when everything through the head survives a crash.
+func (r *replica) sync() error {
+	return guard(r.author, "Sync", r.log.sync)
+}
+
+func (r *replica) snapshot() (snap Snapshot, err error) {
+	err = guard(r.author, "Snapshot", func() (err error) { snap, err = r.d.Snapshot(); return err })
+	if err != nil {
+		return nil, err
 	}
-	return 0, nil
+	return guardedSnapshot{snap, r.author}, nil
+}
+
+type guardedSnapshot struct {
+	Snapshot
+	author *slog.Logger
+}
+
+func (s guardedSnapshot) ReadAt(p []byte, off int64) (n int, err error) {
+	// As it is, for io.EOF must stay what it is.
+	if bad := guard(s.author, "Snapshot.ReadAt", func() error { n, err = s.Snapshot.ReadAt(p, off); return nil }); bad != nil {
+		return 0, bad
+	}
+	return n, err
+}
+
+func (s guardedSnapshot) Close() error { return guard(s.author, "Snapshot.Close", s.Snapshot.Close) }
+
+// digest is the daemon's own, 0 where it has none.
+func (r *replica) digest() (sum uint64, err error) {
+	d, ok := r.d.(Digester)
+	if !ok {
+		return 0, nil
+	}
+	err = guard(r.author, "Digest", func() (err error) { sum, err = d.Digest(); return err })
+	return sum, err
 }
 
 func (r *replica) close() error {
@@ -242,5 +303,20 @@ func (r *replica) close() error {
 	if r.log != nil {
 		err = r.log.close()
 	}
-	return errors.Join(r.d.Close(), err)
+	return errors.Join(guard(r.author, "Close", r.d.Close), err)
+}
+
+// guard calls the author's code. A panic in it stops that one daemon, as an
+// error does, and not the node with all its others.
+func guard(log *slog.Logger, what string, f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			log.Error("the daemon's code panicked", "in", what, "panic", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("daemon: %s panicked: %v", what, p)
+		}
+	}()
+	if err := f(); err != nil {
+		return fmt.Errorf("daemon: %s: %w", what, err)
+	}
+	return nil
 }

@@ -14,6 +14,7 @@ type moveStats struct {
 }
 
 func (s *moveStats) set(c proto0500.Counter, v uint64) { s.counters[c].Store(v) }
+func (s *moveStats) get(c proto0500.Counter) uint64    { return s.counters[c].Load() }
 func (s *moveStats) add(c proto0500.Counter, v uint64) { s.counters[c].Add(v) }
 
 func (s *moveStats) took(c proto0500.Counter, d time.Duration) {

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,7 +13,6 @@ import (
 	"ferry/internal/drive"
 	"ferry/migration"
 	"ferry/proto0500"
-	"ferry/transport"
 )
 
 // steward is the one goroutine that owns a daemon at this node: its record and
@@ -31,32 +28,33 @@ type steward struct {
 	attempt atomic.Pointer[inbound]   // in, for the streams that look for it
 	now     atomic.Pointer[situation] // for Status
 	gate    atomic.Pointer[gate]
-	state   atomic.Pointer[proto0500.Report] // as of the last step, for Status
 	timers  *drive.Timers
 
 	// Owned by run.
 	p       migration.Participant
+	durable migration.Record // the last that is surely in the journal
 	desc    drive.Descriptor
 	rep     *replica // the authority's state here, or the copy a retired source keeps
 	w       *writer  // serves rep
-	wStop   context.CancelCauseFunc
-	failed  error // why the daemon serves no more
+	failed  error    // why the daemon serves no more
+	halted  bool     // nothing may be said or done any more
 	out     *outbound
 	lastOut *outbound // ended: its counters are still told
 	in      *inbound
 	inBase  Head
-	inRep   *replica           // the restored daemon of in, until it goes live
+	inRep   *replica           // the restored daemon of in
 	batch   []Event            // replayed by the core's word, not by the daemon yet
 	current Event              // the event being stepped
 	todo    []migration.Input  // what effects have led to
 	clocks  clocks             // of the attempt, as the source
+	told    frame.Epoch        // at which OnAuthority was told of the target
 	active  uint64             // data plane progress when the attempt's timer was armed
-	cleanup sync.WaitGroup     // data planes that are ending
+	cleanup sync.WaitGroup     // replicas and data planes that are ending
 	fx      []migration.Effect // reused
 }
 
 // clocks are the instants of a source's blackout.
-type clocks struct{ freeze, frozen, shipped, acked, retired time.Time }
+type clocks struct{ freeze, frozen, retired time.Time }
 
 // gate is what a writer at this node finds. It is replaced whenever the
 // daemon's situation changes; changed is closed then.
@@ -72,40 +70,32 @@ func newSteward(h *Host, origin proto0500.Origin, rec migration.Record, desc dri
 		h: h, origin: origin, name: desc.Name, desc: desc,
 		log:   h.log.With("daemon", desc.Name, "origin", fmt.Sprintf("%016x", uint64(origin))),
 		inbox: make(chan func(), 256),
-		p:     migration.New(migration.Config{Self: h.self, Origin: origin}, rec),
+		p:     migration.New(migration.Config{Self: h.self, Origin: origin}, rec), durable: rec,
 	}
-	s.timers = drive.NewTimers(func(t migration.Timer, e frame.Epoch) {
-		s.post(func() { s.fired(t, e) })
+	s.timers = drive.NewTimers(func(d drive.Due) {
+		s.post(func() {
+			if s.timers.Take(d) {
+				s.fired(d.Timer, d.Epoch)
+			}
+		})
 	})
 	s.gate.Store(&gate{park: true, changed: make(chan struct{})})
-	s.now.Store(&situation{Status: Status{Name: desc.Name, Kind: desc.Kind, Origin: origin}})
-	s.state.Store(&proto0500.Report{DaemonOrigin: origin, BootID: h.boot, Last: true})
+	s.now.Store(&situation{
+		Status: Status{Name: desc.Name, Kind: desc.Kind, Origin: origin},
+		report: proto0500.Report{DaemonOrigin: origin, BootID: h.boot},
+	})
 	return s
 }
 
 // post puts f on the inbox; it is dropped when the host ends.
-func (s *steward) post(f func()) {
+func (s *steward) post(f func()) { s.postFor(s.h.ctx, f) }
+
+// postFor is post for a goroutine that the steward may wait for, once it has
+// ended ctx.
+func (s *steward) postFor(ctx context.Context, f func()) {
 	select {
 	case s.inbox <- f:
-	case <-s.h.ctx.Done():
-	}
-}
-
-// call runs f on the steward and waits for it.
-func (s *steward) call(ctx context.Context, f func()) error {
-	done := make(chan struct{})
-	select {
-	case s.inbox <- func() { f(); close(done) }:
-	case <-s.h.ctx.Done():
-		return ErrClosed
 	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	select {
-	case <-done:
-		return nil
-	case <-s.h.ctx.Done():
-		return ErrClosed
 	}
 }
 
@@ -114,9 +104,20 @@ func (s *steward) run(booted func()) {
 	s.boot()
 	booted()
 	for {
+		var broken <-chan struct{}
+		if s.w != nil {
+			broken = s.w.done
+		}
 		select {
 		case f := <-s.inbox:
-			f()
+			if !s.halted {
+				f()
+			}
+		case <-broken:
+			s.stopWriter()
+			// Without an attempt this is refused, and all that is left is to
+			// publish it.
+			_ = s.step(migration.Failed{Epoch: s.p.Epoch(), Reason: stateFailed(s.failed)})
 		case <-s.h.ctx.Done():
 			s.shutdown()
 			return
@@ -130,60 +131,36 @@ func (s *steward) run(booted func()) {
 func (s *steward) boot() {
 	rec := s.p.Record()
 	if s.rep == nil && (rec.State == migration.RecordServing || rec.State == migration.RecordRetired) {
-		switch rep, err := s.openReplica(rec); {
-		case err == nil:
-			s.rep = rep
-		case errors.Is(err, errNoReplica):
-			s.log.Warn("the state is gone: this node was the authority, and the daemon was in memory only", "epoch", rec.Epoch)
-		default:
-			s.failed = err
-			s.log.Error("daemon cannot be opened", "err", err)
-		}
-	}
-	if rec.State == migration.RecordServing && s.rep != nil {
-		s.serve()
+		s.open(rec)
 	}
 	s.sweep(rec)
+	if rec.State == migration.RecordMoved {
+		s.told = rec.Epoch // no news
+	}
 	s.step(migration.Boot{})
 }
 
-func (s *steward) openReplica(rec migration.Record) (*replica, error) {
+func (s *steward) open(rec migration.Record) {
 	kind, ok := s.h.kinds[s.desc.Kind]
 	if !ok {
-		return nil, fmt.Errorf("%w: %q", ErrUnknownKind, s.desc.Kind)
+		s.failed = fmt.Errorf("%w: %q", ErrUnknownKind, s.desc.Kind)
+		s.log.Error("daemon cannot be opened", "err", s.failed)
+		return
 	}
-	return openReplica(kind, s.stateDir(rec), s.env())
-}
-
-// stateDir is where the state lies whose authority began at rec.LiveEpoch: the
-// record decides which of several is the daemon.
-func (s *steward) stateDir(rec migration.Record) string { return s.epochDir(rec.LiveEpoch) }
-
-func (s *steward) epochDir(e frame.Epoch) string {
-	return filepath.Join(s.h.daemonDir(s.origin), fmt.Sprintf("e%d", e))
+	rep, err := openReplica(kind, s.stateDir(rec), s.env())
+	switch {
+	case err == nil:
+		s.rep = rep
+	case kind.InMemory && errors.Is(err, errNoReplica):
+		s.log.Warn("the state is gone: the daemon was in memory, and an earlier process had it", "state", rec.State, "epoch", rec.Epoch)
+	default:
+		s.failed = errors.Join(ErrStopped, err)
+		s.log.Error("daemon cannot be opened", "err", err)
+	}
 }
 
 func (s *steward) env() Env {
 	return Env{Origin: s.origin, Name: s.desc.Name, Log: s.log}
-}
-
-// sweep removes what attempts of earlier processes left behind.
-func (s *steward) sweep(rec migration.Record) {
-	entries, err := os.ReadDir(s.h.daemonDir(s.origin))
-	if err != nil {
-		return
-	}
-	keep := ""
-	if rec.State == migration.RecordServing || rec.State == migration.RecordRetired {
-		keep = filepath.Base(s.stateDir(rec))
-	}
-	for _, e := range entries {
-		if e.IsDir() && e.Name() != keep {
-			if err := os.RemoveAll(filepath.Join(s.h.daemonDir(s.origin), e.Name())); err != nil {
-				s.log.Warn("left over state cannot be removed", "dir", e.Name(), "err", err)
-			}
-		}
-	}
 }
 
 // serve starts the writer on the replica.
@@ -191,37 +168,24 @@ func (s *steward) serve() {
 	if s.w != nil {
 		return
 	}
-	ctx, cancel := context.WithCancelCause(context.Background())
-	s.wStop = cancel
-	s.w = newWriter(s.rep, int(s.h.cfg.Limits.EventPayloadBytesMax), s.h.cfg.Now, func(err error) {
-		go s.post(func() { s.writerFailed(err) })
-	})
+	s.w = newWriter(s.rep, int(s.h.cfg.Limits.EventPayloadBytesMax), s.h.cfg.Now)
 	if log, ok := s.rep.log.(*boltLog); ok {
 		s.w.checkpointer = newCheckpointer(s.rep, log, s.h.cfg.LogBytes, s.log)
 	}
-	go s.w.run(ctx)
+	go s.w.run() // stopWriter waits for it
 }
 
 // stopWriter ends the writer and waits for it. Parked writes look again.
-func (s *steward) stopWriter(cause error) {
+func (s *steward) stopWriter() {
 	if s.w == nil {
 		return
 	}
-	s.wStop(cause)
-	<-s.w.done
-	s.w.checkpointer.wait()
-	s.w = nil
-}
-
-func (s *steward) writerFailed(err error) {
-	s.log.Error("daemon failed and serves no more", "err", err)
-	s.failed = errors.Join(ErrStopped, err)
-	s.stopWriter(err)
-	if e := s.p.Epoch(); s.out != nil {
-		s.step(migration.Failed{Epoch: e, Reason: stateFailed(err)})
-		return
+	s.w.stop()
+	if err := s.w.broken; err != nil {
+		s.failed = errors.Join(ErrStopped, err)
+		s.log.Error("daemon failed and serves no more until the node is restarted", "err", err)
 	}
-	s.publish()
+	s.w = nil
 }
 
 // copyOf is what the host really holds of the daemon.
@@ -242,6 +206,9 @@ func (s *steward) step(in migration.Input) (refused error) {
 }
 
 func (s *steward) drain(in migration.Input) (refused error) {
+	if s.halted {
+		return s.failed
+	}
 	s.todo = append(s.todo, in)
 	for first := true; len(s.todo) > 0; first = false {
 		next := s.todo[0]
@@ -259,7 +226,7 @@ func (s *steward) drain(in migration.Input) (refused error) {
 		clear(fx)
 		s.fx = fx[:0]
 	}
-	if err := s.p.Check(); err != nil {
+	if err := s.p.Check(); err != nil && !s.halted {
 		panic("daemon: " + err.Error())
 	}
 	return refused
@@ -282,30 +249,70 @@ func (s *steward) carryOut(fx []migration.Effect) error {
 // reboot is what follows a durable effect that failed: as after a restart of
 // the process, the record alone says what this node is.
 func (s *steward) reboot(cause error) {
-	s.log.Error("durable write failed; going on from the record", "err", cause)
-	s.todo, s.batch = nil, nil
+	s.log.Error("going on from the record, as after a restart", "err", cause)
+	wanted := s.p.Record()
+	s.todo = nil
 	s.endOut(cause)
-	rec, err := s.h.records.Record(s.origin)
+	rec, err := s.reread()
 	if err != nil {
-		s.failed = errors.Join(ErrStopped, err)
-		s.stopWriter(err)
-		s.endIn(cause, true)
-		s.log.Error("the journal cannot be read: this daemon stops until the node is restarted", "err", err)
+		rec = s.durable
+		if rec.State != migration.RecordServing || wanted.State != migration.RecordServing || rec.LiveEpoch != wanted.LiveEpoch {
+			s.halt(err)
+			return
+		}
+		// Whichever of the two is on disk, this node is the authority; and the
+		// epoch that could not be written was never named.
+		s.log.Error("the journal fails: serving on, but this daemon cannot move", "err", err)
+	}
+	if rec.State == migration.RecordServing && s.in != nil && rec.LiveEpoch == s.in.epoch && s.inRep != nil {
+		s.adopt() // the write did land: live
+		s.endIn(cause, keepFiles)
+		s.h.authority(s.desc.Name, s.origin, s.h.self, rec.LiveEpoch)
+	}
+	s.endIn(cause, dropFiles)
+	if rec.State != migration.RecordServing {
+		s.stopWriter()
+	}
+	s.p = migration.New(migration.Config{Self: s.h.self, Origin: s.origin}, rec)
+	s.sayWhy(rec, cause)
+	s.todo = append(s.todo, migration.Boot{})
+}
+
+// reread reads the record, and writes it again: whoever acts on it must know
+// that no later restart finds another one.
+func (s *steward) reread() (migration.Record, error) {
+	rec, err := s.h.records.Record(s.origin)
+	if err == nil {
+		err = s.h.records.Put(s.origin, rec)
+	}
+	if err == nil {
+		s.durable = rec
+	}
+	return rec, err
+}
+
+// sayWhy tells the reason beforehand to those to whom Boot says no more than
+// that the attempt is over, which it is.
+func (s *steward) sayWhy(rec migration.Record, cause error) {
+	over := rec.State == migration.RecordServing && rec.Epoch != rec.LiveEpoch && s.copyOf().OK
+	refused := rec.State == migration.RecordNone && rec.Epoch != 0
+	if !over && !refused {
 		return
 	}
-	if rec.State == migration.RecordServing && s.in != nil && rec.LiveEpoch == s.in.epoch {
-		s.adopt() // the write did land: live
-	}
-	s.endIn(cause, true)
-	s.p = migration.New(migration.Config{Self: s.h.self, Origin: s.origin}, rec)
-	switch {
-	case rec.State != migration.RecordServing:
-		s.stopWriter(cause)
-	case s.rep != nil:
-		s.serve()
-		s.w.thaw()
-	}
-	s.todo = append(s.todo, migration.Boot{})
+	m := proto0500.MigrationFailed{DaemonOrigin: s.origin, Reason: stateFailed(cause)}
+	s.send(rec.Orchestrator, rec.Epoch, m)
+	s.send(rec.Peer, rec.Epoch, m)
+}
+
+// halt is for a journal that does not say what this node is. Nothing is
+// removed: after a restart the record decides.
+func (s *steward) halt(err error) {
+	s.stopWriter()
+	s.endIn(err, keepFiles)
+	s.timers.Stop()
+	s.halted = true
+	s.failed = errors.Join(ErrStopped, err)
+	s.log.Error("the journal does not say what this node is: this daemon stops until the node is restarted", "err", err)
 }
 
 // publish shows the daemon's situation to writers and to Status.
@@ -333,8 +340,6 @@ func (s *steward) publish() {
 	}
 	s.attempt.Store(s.in)
 	s.now.Store(s.situation())
-	report := s.report()
-	s.state.Store(&report)
 }
 
 func sameError(a, b error) bool {
@@ -352,6 +357,9 @@ func (s *steward) report() proto0500.Report {
 		r.Seq, r.Head, r.HeadHash = head.Seq, head.Link, head.Hash
 	}
 	r.EntityID, r.Schema = s.desc.Entity(), s.desc.Schema
+	if kind, ok := s.h.kinds[s.desc.Kind]; ok {
+		r.Schema = kind.Schema // whoever wrote the state, this is what a snapshot will be
+	}
 	r.Name, r.DaemonKind = proto0500.Text(s.desc.Name), proto0500.Text(s.desc.Kind)
 	if sizer, ok := s.sizer(); ok {
 		r.StateBytes = uint64(sizer.StateBytes())
@@ -368,19 +376,53 @@ func (s *steward) sizer() (Sizer, bool) {
 	return sizer, ok
 }
 
-func (s *steward) send(to proto0500.NodeID, epoch frame.Epoch, m proto0500.Message) {
-	s.h.sender.Send(s.h.ctx, to, epoch, m)
+// situation is what Status and a query about everything tell, as of the last
+// step. The head moves on with every write, so it is read through the replica.
+type situation struct {
+	Status
+	report proto0500.Report
+	rep    *replica
 }
 
-// fail says that the attempt e cannot go on here; from any goroutine.
-func (s *steward) fail(e frame.Epoch, err error) {
-	s.post(func() {
-		if (s.out == nil || s.out.epoch != e) && (s.in == nil || s.in.epoch != e) {
-			return
-		}
-		s.log.Warn("attempt failed", "epoch", e, "err", err)
-		s.step(migration.Failed{Epoch: e, Reason: stateFailed(err)})
-	})
+func (s *steward) situation() *situation {
+	rec := s.p.Record()
+	now := &situation{rep: s.rep, report: s.report(), Status: Status{
+		Name: s.desc.Name, Kind: s.desc.Kind, Origin: s.origin, State: s.p.State(),
+		Authority: s.w != nil, Epoch: rec.Epoch, Peer: s.p.Peer(),
+	}}
+	if now.rep == nil {
+		now.rep = s.inRep
+	}
+	if now.rep != nil {
+		now.Daemon = now.rep.d
+	}
+	return now
+}
+
+// status does not wait for the steward: it is asked with every request.
+func (s *steward) status() Status {
+	now := s.now.Load()
+	st := now.Status
+	if now.rep != nil {
+		st.Head = *now.rep.head.Load()
+	}
+	return st
+}
+
+// reported is the report of this moment, for who asks about every daemon.
+func (s *steward) reported() proto0500.Report {
+	now := s.now.Load()
+	r := now.report
+	if now.Authority && now.rep != nil {
+		head := now.rep.head.Load()
+		r.Seq, r.Head, r.HeadHash = head.Seq, head.Link, head.Hash
+	}
+	return r
+}
+
+func (s *steward) send(to proto0500.NodeID, epoch frame.Epoch, m proto0500.Message) {
+	// Where there is no direct way the orchestrator may be one.
+	s.h.sender.Send(s.h.ctx, to, epoch, m, s.p.Record().Orchestrator)
 }
 
 // stateFailed is err as a reason on the wire.
@@ -393,196 +435,18 @@ func stateFailed(err error) proto0500.Reason {
 	return proto0500.NewReason(proto0500.CodeStateFailed, validUTF8(text))
 }
 
-// fired steps a timer, unless the data plane has moved on since it was armed:
-// an attempt times out since its last progress, however long it takes.
-func (s *steward) fired(t migration.Timer, e frame.Epoch) {
-	if t == migration.TimerAttempt {
-		if now := s.progress(); now != s.active {
-			s.active = now
-			s.timers.Arm(t, e, s.h.cfg.AttemptTimeout)
-			return
-		}
-	}
-	s.step(migration.Fired{Timer: t, Epoch: e})
-}
-
-// progress is a number that changes while bytes or events move.
-func (s *steward) progress() uint64 {
-	switch {
-	case s.out != nil:
-		return s.out.stats.counters[proto0500.CounterBytesWire].Load()
-	case s.in != nil:
-		return s.in.stats.counters[proto0500.CounterBytesWire].Load() +
-			s.in.stats.counters[proto0500.CounterEventsReplayed].Load()
-	}
-	return 0
-}
-
-// endOut ends the source's data plane in the background: the snapshot it holds
-// is closed when its readers are done.
-func (s *steward) endOut(cause error) {
-	out := s.out
-	if out == nil {
-		return
-	}
-	s.out, s.lastOut = nil, out
-	out.cancel(cause)
-	<-out.done
-	if mem, ok := out.log.(*memLog); ok {
-		mem.release()
-	}
-	if s.w != nil {
-		s.w.hold(false)
-	}
-}
-
-// endIn ends the target's data plane; drop also removes what it has gathered.
-func (s *steward) endIn(cause error, drop bool) {
-	in, rep := s.in, s.inRep
-	if in == nil {
-		return
-	}
-	s.in, s.inRep, s.batch = nil, nil, nil
-	in.mu.Lock()
-	in.cancel(cause)
-	in.mu.Unlock()
-	s.cleanup.Go(func() {
-		in.end(cause)
-		if !drop {
-			return
-		}
-		if rep != nil {
-			if err := rep.close(); err != nil {
-				s.log.Warn("dropped daemon closed with an error", "err", err)
-			}
-		}
-		if err := os.RemoveAll(in.dir); err != nil {
-			s.log.Warn("dropped attempt cannot be removed", "dir", in.dir, "err", err)
-		}
-	})
-}
-
-// adopt makes the restored daemon this node's own.
-func (s *steward) adopt() {
-	s.rep, s.inRep, s.failed = s.inRep, nil, nil
-	s.serve()
-}
-
 func (s *steward) shutdown() {
 	s.timers.Stop()
 	s.endOut(ErrClosed)
-	s.stopWriter(ErrClosed)
-	s.endIn(ErrClosed, true)
+	s.stopWriter()
+	s.endIn(ErrClosed, dropFiles)
 	s.cleanup.Wait()
 	if s.rep != nil {
 		if err := s.rep.close(); err != nil {
 			s.log.Warn("daemon closed with an error", "err", err)
 		}
+		s.rep = nil
 	}
 	s.failed = ErrClosed
 	s.publish()
-}
-
-// replay takes one frame of the event stream, and returns when the daemon has
-// applied it: the frame's bytes are borrowed.
-func (s *steward) replay(in *inbound, m proto0500.Message) error {
-	res := make(chan error, 1)
-	s.post(func() { res <- s.replayFrame(in, m) })
-	select {
-	case err := <-res:
-		return err
-	case <-s.h.ctx.Done():
-		return ErrClosed
-	}
-}
-
-func (s *steward) replayFrame(in *inbound, m proto0500.Message) error {
-	if s.in != in {
-		return errDropped
-	}
-	events, ok := m.(proto0500.BufferedEvents)
-	if !ok {
-		return s.step(migration.Frame{From: in.source, Epoch: in.epoch, Message: m})
-	}
-	defer s.publish()
-	for ev := range events.Events.All() {
-		s.current = Event{
-			Seq: ev.Link.Sequence, Link: ev.Link, Hash: ev.Link.Hash(ev.Payload),
-			Payload: ev.Payload, ReceivedAt: ev.ReceivedAt,
-		}
-		if err := s.drain(migration.Event{From: in.source, Epoch: in.epoch, Link: ev.Link, Hash: s.current.Hash}); err != nil {
-			return err
-		}
-		if s.in != in {
-			return errDropped
-		}
-	}
-	if err := s.replayBatch(); err != nil {
-		s.log.Warn("replay failed", "err", err)
-		s.drain(migration.Failed{Epoch: in.epoch, Reason: stateFailed(err)})
-		return err
-	}
-	return nil
-}
-
-// replayBatch applies the events that the core has let through.
-func (s *steward) replayBatch() error {
-	if len(s.batch) == 0 {
-		return nil
-	}
-	err := s.inRep.extend(s.batch)
-	s.in.stats.add(proto0500.CounterEventsReplayed, uint64(len(s.batch)))
-	clear(s.batch)
-	s.batch = s.batch[:0]
-	return err
-}
-
-// snapshotComplete: every byte of the state is here and on disk.
-func (s *steward) snapshotComplete(e frame.Epoch, base Head) {
-	s.post(func() {
-		if s.in == nil || s.in.epoch != e {
-			return
-		}
-		s.inBase = base
-		s.step(migration.SnapshotComplete{Epoch: e, Seq: base.Seq, Hash: base.Hash})
-	})
-}
-
-// restoredReplica: the daemon is open on that state.
-func (s *steward) restoredReplica(e frame.Epoch, rep *replica) {
-	s.post(func() {
-		if s.in == nil || s.in.epoch != e {
-			s.cleanup.Go(func() { _ = rep.close() })
-			return
-		}
-		s.inRep = rep
-		head := rep.head.Load()
-		s.step(migration.Restored{Epoch: e, Seq: head.Seq, Head: head.Link, Hash: head.Hash})
-		if s.in != nil {
-			close(s.in.restored)
-		}
-	})
-}
-
-// transfer takes the source's announcement.
-func (s *steward) transfer(from proto0500.NodeID, sess *transport.Session, e frame.Epoch, t proto0500.Transfer) {
-	if s.in == nil || s.in.epoch != e {
-		s.send(from, e, s.report())
-		return
-	}
-	if s.in.source != from {
-		s.send(from, e, proto0500.Rejected{DaemonOrigin: s.origin, Refused: t.Kind(), Reason: proto0500.RejectWrongPeer})
-		return
-	}
-	status, err := s.in.announce(t)
-	if err != nil {
-		s.log.Warn("transfer refused", "epoch", e, "err", err)
-		s.step(migration.Failed{Epoch: e, Reason: stateFailed(err)})
-		return
-	}
-	if !t.Final {
-		if err := send(sess, e, status); err != nil {
-			s.log.Debug("transfer status not sent", "err", err)
-		}
-	}
 }

@@ -16,19 +16,19 @@ import (
 // see a settled chain (freeze, thaw, snapshot, close) runs between two batches,
 // through do.
 type writer struct {
-	rep    *replica
-	now    func() time.Time
-	limit  int // bytes of an event
-	failed func(error)
+	rep   *replica
+	now   func() time.Time
+	limit int // bytes of an event
 
-	queue chan *writeRequest
-	ctl   chan func()
-	done  chan struct{} // closed when run has returned
-	cause error         // why; set before done is closed
+	queue  chan *writeRequest
+	ctl    chan func()
+	quit   chan struct{} // closed by stop
+	done   chan struct{} // closed when run has returned
+	broken error         // why the daemon cannot go on; nil: it was stopped. Read it after done
 
 	checkpointer *checkpointer // nil: the log is not ours to cut
 
-	grown  notifier // an event was added, or the freeze changed
+	grown  notifier // an event was added
 	frozen bool     // owned by run
 }
 
@@ -58,13 +58,22 @@ const (
 // accepted; the caller looks up what the daemon is now.
 var errWriterGone = errors.New("daemon: writer gone")
 
-func newWriter(rep *replica, limit int, now func() time.Time, failed func(error)) *writer {
+func newWriter(rep *replica, limit int, now func() time.Time) *writer {
 	return &writer{
-		rep: rep, now: now, limit: limit, failed: failed,
+		rep: rep, now: now, limit: limit,
 		queue: make(chan *writeRequest, writeQueueMax),
 		ctl:   make(chan func()),
+		quit:  make(chan struct{}),
 		done:  make(chan struct{}),
 	}
+}
+
+// stop ends run and waits for it, and for a checkpoint under way. What was in a
+// batch is answered; what waits is not accepted. Its caller is the only one.
+func (w *writer) stop() {
+	close(w.quit)
+	<-w.done
+	w.checkpointer.wait()
 }
 
 // write returns the event's sequence number once it is durable. When ctx ends
@@ -113,20 +122,15 @@ func (w *writer) do(f func()) bool {
 
 // hold keeps the log from being cut while a move reads it.
 func (w *writer) hold(on bool) {
-	w.do(func() {
-		if w.checkpointer != nil {
-			w.checkpointer.hold = on
-		}
-	})
+	w.do(func() { w.checkpointer.keep(on) })
 }
 
 // thaw accepts writes again. The freeze is the steward's, who also reads the
 // head in the same step between two batches.
 func (w *writer) thaw() bool { return w.do(func() { w.frozen = false }) }
 
-// run serves until ctx ends or the daemon fails.
-func (w *writer) run(ctx context.Context) {
-	defer w.grown.broadcast()
+// run serves until stop or until the daemon fails.
+func (w *writer) run() {
 	defer close(w.done)
 	var batch []*writeRequest
 	for {
@@ -135,8 +139,7 @@ func (w *writer) run(ctx context.Context) {
 			queue = nil
 		}
 		select {
-		case <-ctx.Done():
-			w.cause = context.Cause(ctx)
+		case <-w.quit:
 			return
 		case f := <-w.ctl:
 			f()
@@ -145,8 +148,7 @@ func (w *writer) run(ctx context.Context) {
 			batch = w.gather(append(batch[:0], req))
 		}
 		if err := w.commit(batch); err != nil {
-			w.cause = err
-			w.failed(err)
+			w.broken = err
 			return
 		}
 		clear(batch)
@@ -169,7 +171,7 @@ func (w *writer) gather(batch []*writeRequest) []*writeRequest {
 }
 
 // commit makes one batch durable and answers it. An error means that the
-// daemon cannot go on: what the batch's fate is, is only known after a restart.
+// daemon cannot go on: the batch's fate is known only after a restart.
 func (w *writer) commit(batch []*writeRequest) error {
 	events := make([]Event, 0, len(batch))
 	taken := batch[:0]
@@ -195,9 +197,7 @@ func (w *writer) commit(batch []*writeRequest) error {
 		return err
 	}
 	w.grown.broadcast()
-	if w.checkpointer != nil {
-		w.checkpointer.appended(w, events)
-	}
+	w.checkpointer.appended(w, events)
 	for i, req := range taken {
 		req.reply <- writeReply{seq: events[i].Seq}
 	}

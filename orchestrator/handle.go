@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"sync"
 	"time"
@@ -56,15 +57,24 @@ type Result struct {
 type Handle struct {
 	o      *Orchestrator
 	req    Move
-	inbox  chan migration.MoveInput
+	inbox  chan inbound
 	done   chan struct{}
 	timers *drive.Timers
+	log    *slog.Logger
+	phases []PhaseTime // owned by run, then the result's
 
 	mu      sync.Mutex
 	now     Progress
 	changed chan struct{}
 	result  Result
 	err     error
+}
+
+// inbound is what the machine is told: an input, or a timer that may have been
+// armed anew while it waited here.
+type inbound struct {
+	in  migration.MoveInput
+	due *drive.Due
 }
 
 // Migrate begins a move, which then goes on without the caller. What this
@@ -102,12 +112,11 @@ func (o *Orchestrator) Migrate(ctx context.Context, req Move) (*Handle, error) {
 
 func (o *Orchestrator) begin(req Move, rec *migration.MoveRecord) (*Handle, error) {
 	h := &Handle{
-		o: o, req: req, inbox: make(chan migration.MoveInput, 256),
+		o: o, req: req, inbox: make(chan inbound, 256),
 		done: make(chan struct{}), changed: make(chan struct{}),
+		log: o.log.With("daemon", fmt.Sprintf("%016x", uint64(req.Daemon))),
 	}
-	h.timers = drive.NewTimers(func(t migration.Timer, e frame.Epoch) {
-		h.post(migration.Fired{Timer: t, Epoch: e})
-	})
+	h.timers = drive.NewTimers(func(d drive.Due) { h.put(inbound{due: &d}) })
 	cfg := migration.MoveConfig{
 		Self: o.self, Source: req.Source, Target: req.Target, Origin: req.Daemon,
 		LagMax: o.cfg.LagMax, DryRun: req.DryRun,
@@ -157,7 +166,9 @@ func (h *Handle) Wait(ctx context.Context) (Result, error) {
 	}
 }
 
-func (h *Handle) post(in migration.MoveInput) {
+func (h *Handle) post(in migration.MoveInput) { h.put(inbound{in: in}) }
+
+func (h *Handle) put(in inbound) {
 	select {
 	case h.inbox <- in:
 	case <-h.done:
@@ -174,59 +185,96 @@ func (h *Handle) run(m migration.Move) {
 		h.o.mu.Unlock()
 		close(h.done)
 	}()
-	var phases []PhaseTime
 	var fx []migration.MoveEffect
 	var in migration.MoveInput = migration.Start{}
 	for {
 		var err error
 		if fx, err = m.Step(in, fx[:0]); err != nil {
-			h.o.log.Debug("refused", "input", fmt.Sprintf("%T", in), "err", err)
+			h.log.Debug("refused", "input", fmt.Sprintf("%T", in), "err", err)
 		}
 		if err := m.Check(); err != nil {
 			panic("orchestrator: " + err.Error())
 		}
+		epoch := m.Record().Epoch
 		for _, e := range fx {
-			switch e := e.(type) {
-			case migration.PersistMove:
-				if err := h.o.records.PutMove(e.Record); err != nil {
-					// Nothing rests on the record, but a move must not begin
-					// that could not be found again.
-					h.end(migration.Result{
-						Outcome: migration.OutcomeInDoubt, Text: "journal: " + err.Error(), Epoch: e.Record.Epoch,
-					}, phases, err)
-					return
-				}
-			case migration.Send:
-				h.o.sender.Send(h.o.ctx, e.To, e.Epoch, e.Message)
-			case migration.Arm:
-				h.timers.Arm(e.Timer, e.Epoch, h.o.cfg.timer(e.Timer))
-			case migration.Disarm:
-				h.timers.Disarm(e.Timer)
-			case migration.Progress:
-				phases = append(phases, PhaseTime{e.Phase, time.Now()})
-				h.o.log.Info("move", "daemon", fmt.Sprintf("%016x", uint64(h.req.Daemon)), "phase", e.Phase, "epoch", m.Record().Epoch)
-				h.update(func(p *Progress) { p.Phase, p.Epoch = e.Phase, m.Record().Epoch })
-			case migration.Notice:
-				h.o.log.Info("move", "daemon", fmt.Sprintf("%016x", uint64(h.req.Daemon)), "notice", e.Text)
-				h.update(func(p *Progress) { p.Notice = e.Text })
-			case migration.Done:
-				h.end(e.Result, phases, nil)
+			if ended := h.carryOut(e, epoch); ended {
 				return
 			}
 		}
 		clear(fx)
-		select {
-		case in = <-h.inbox:
-		case <-h.o.ctx.Done():
-			h.end(migration.Result{Outcome: migration.OutcomeInDoubt, Epoch: m.Record().Epoch, Text: "the orchestrator was stopped"}, phases, ErrClosed)
+		if in = h.next(); in == nil {
+			h.end(migration.Result{Outcome: migration.OutcomeInDoubt, Epoch: epoch, Text: "the orchestrator was stopped"}, ErrClosed)
 			return
 		}
 	}
 }
 
-func (h *Handle) end(res migration.Result, phases []PhaseTime, err error) {
+// next waits for the next input, nil when the orchestrator ends.
+func (h *Handle) next() migration.MoveInput {
+	for {
+		select {
+		case m := <-h.inbox:
+			switch {
+			case m.due == nil:
+				return m.in
+			case h.timers.Take(*m.due):
+				return migration.Fired{Timer: m.due.Timer, Epoch: m.due.Epoch}
+			}
+		case <-h.o.ctx.Done():
+			return nil
+		}
+	}
+}
+
+// carryOut does what the machine wants; ended when that was the last.
+func (h *Handle) carryOut(e migration.MoveEffect, epoch frame.Epoch) (ended bool) {
+	switch e := e.(type) {
+	case migration.PersistMove:
+		err := h.o.records.PutMove(e.Record)
+		if err == nil {
+			break
+		}
+		h.log.Error("journal", "epoch", epoch, "err", err)
+		if e.Record.Outcome != migration.MoveOpen {
+			break // source and target have ended it; a later start asks them again
+		}
+		// A move must not begin that could not be found again. The source has
+		// begun, and nothing was copied: it ends at once by our wish, or later
+		// by itself.
+		reason := "the orchestrator's journal: " + err.Error()
+		h.o.sender.Send(h.o.ctx, h.req.Source, epoch, proto0500.MigrationFailed{
+			DaemonOrigin: h.req.Daemon, Reason: proto0500.NewReason(proto0500.CodeStateFailed, reason),
+		})
+		h.end(migration.Result{Outcome: migration.OutcomeRefused, Text: reason, Epoch: epoch}, err)
+		return true
+	case migration.Send:
+		h.o.sender.Send(h.o.ctx, e.To, e.Epoch, e.Message)
+	case migration.Arm:
+		h.timers.Arm(e.Timer, e.Epoch, h.o.cfg.timer(e.Timer))
+	case migration.Disarm:
+		h.timers.Disarm(e.Timer)
+	case migration.Progress:
+		h.phases = append(h.phases, PhaseTime{e.Phase, time.Now()})
+		h.log.Info("move", "phase", e.Phase, "epoch", epoch)
+		h.update(func(p *Progress) {
+			if p.Epoch != epoch {
+				p.Source, p.Target = nil, nil // begun anew
+			}
+			p.Phase, p.Epoch = e.Phase, epoch
+		})
+	case migration.Notice:
+		h.log.Info("move", "notice", e.Text)
+		h.update(func(p *Progress) { p.Notice = e.Text })
+	case migration.Done:
+		h.end(e.Result, nil)
+		return true
+	}
+	return false
+}
+
+func (h *Handle) end(res migration.Result, err error) {
 	last, _ := h.Progress()
-	h.result, h.err = Result{Result: res, Phases: phases, Ended: time.Now(), Last: last}, err
+	h.result, h.err = Result{Result: res, Phases: h.phases, Ended: time.Now(), Last: last}, err
 }
 
 // count keeps what a side has counted, and lets the machine see that the move
@@ -241,7 +289,10 @@ func (h *Handle) count(from proto0500.NodeID, e frame.Epoch, m proto0500.Progres
 		default:
 			return
 		}
-		if *side == nil || e != p.Epoch {
+		if e != p.Epoch {
+			return // of an attempt before
+		}
+		if *side == nil {
 			*side = make(Counters)
 		}
 		for v := range m.Counters.All() {

@@ -43,8 +43,9 @@ func NewSender(ep *transport.Endpoint, lim frame.Limits, log *slog.Logger) *Send
 	return &Sender{ep: ep, log: log, lim: lim, waiting: make(map[proto0500.NodeID][]outgoing)}
 }
 
-// Send sends m, and dials when it must, until ctx ends.
-func (s *Sender) Send(ctx context.Context, to proto0500.NodeID, epoch frame.Epoch, m proto0500.Message) {
+// Send sends m. Without a session it dials, through a node of via where there is
+// no direct way, until ctx ends; m is then sent by the dial's end.
+func (s *Sender) Send(ctx context.Context, to proto0500.NodeID, epoch frame.Epoch, m proto0500.Message, via ...proto0500.NodeID) {
 	b, err := m.Append(nil, &s.lim)
 	if err != nil {
 		s.log.Error("message cannot be encoded", "kind", m.Kind(), "err", err)
@@ -67,11 +68,17 @@ func (s *Sender) Send(ctx context.Context, to proto0500.NodeID, epoch frame.Epoc
 		return
 	}
 	s.waiting[to] = []outgoing{out}
-	s.work.Go(func() { s.dial(ctx, to) })
+	relays := make([]identity.NodeID, 0, len(via))
+	for _, id := range via {
+		if id != 0 && id != to {
+			relays = append(relays, identity.NodeID(id))
+		}
+	}
+	s.work.Go(func() { s.dial(ctx, to, relays) })
 }
 
-func (s *Sender) dial(ctx context.Context, to proto0500.NodeID) {
-	sess, err := s.ep.Session(ctx, identity.NodeID(to))
+func (s *Sender) dial(ctx context.Context, to proto0500.NodeID, relays []identity.NodeID) {
+	sess, err := s.ep.Session(ctx, identity.NodeID(to), relays...)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	queue := s.waiting[to]

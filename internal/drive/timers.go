@@ -11,17 +11,29 @@ import (
 // Timers are one machine's timers: one of each name, which carries the epoch it
 // was armed for. Arm of an armed timer begins anew.
 type Timers struct {
-	fire func(migration.Timer, frame.Epoch)
+	fire func(Due)
 
 	mu      sync.Mutex
-	timers  map[migration.Timer]*time.Timer
+	armed   map[migration.Timer]*armed
 	stopped bool
 }
 
+type armed struct {
+	timer *time.Timer
+	epoch frame.Epoch
+}
+
+// Due is a timer that has run out. It counts only if Take says so.
+type Due struct {
+	Timer migration.Timer
+	Epoch frame.Epoch
+	of    *armed
+}
+
 // NewTimers calls fire, from a goroutine of its own, when a timer is due. fire
-// must return soon: it posts to the machine's owner.
-func NewTimers(fire func(migration.Timer, frame.Epoch)) *Timers {
-	return &Timers{fire: fire, timers: make(map[migration.Timer]*time.Timer)}
+// must return soon: it brings the Due to the machine's owner, who calls Take.
+func NewTimers(fire func(Due)) *Timers {
+	return &Timers{fire: fire, armed: make(map[migration.Timer]*armed)}
 }
 
 // Arm starts the timer t.
@@ -31,20 +43,34 @@ func (ts *Timers) Arm(t migration.Timer, e frame.Epoch, d time.Duration) {
 	if ts.stopped {
 		return
 	}
-	if old := ts.timers[t]; old != nil {
-		old.Stop()
+	if old := ts.armed[t]; old != nil {
+		old.timer.Stop()
 	}
-	ts.timers[t] = time.AfterFunc(d, func() { ts.fire(t, e) })
+	a := &armed{epoch: e}
+	a.timer = time.AfterFunc(d, func() { ts.fire(Due{Timer: t, Epoch: e, of: a}) })
+	ts.armed[t] = a
 }
 
-// Disarm stops the timer t. It may be firing already: the machine ignores a
-// timer that it does not expect.
+// Take says whether the timer is still the one that was armed last. A Due waits
+// in its owner's inbox, and whatever the owner did meanwhile may have armed the
+// timer anew, or disarmed it: then it must not end anything.
+func (ts *Timers) Take(d Due) bool {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	if ts.stopped || ts.armed[d.Timer] != d.of {
+		return false
+	}
+	delete(ts.armed, d.Timer)
+	return true
+}
+
+// Disarm stops the timer t.
 func (ts *Timers) Disarm(t migration.Timer) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	if old := ts.timers[t]; old != nil {
-		old.Stop()
-		delete(ts.timers, t)
+	if old := ts.armed[t]; old != nil {
+		old.timer.Stop()
+		delete(ts.armed, t)
 	}
 }
 
@@ -53,8 +79,8 @@ func (ts *Timers) Stop() {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	ts.stopped = true
-	for _, t := range ts.timers {
-		t.Stop()
+	for _, a := range ts.armed {
+		a.timer.Stop()
 	}
-	clear(ts.timers)
+	clear(ts.armed)
 }

@@ -1,0 +1,67 @@
+package daemon
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"ferry/frame"
+	"ferry/migration"
+)
+
+// A daemon's directory holds one directory for each stay of its state here,
+// named by the epoch at which the stay began (0: it was created here):
+//
+//	DIR/ORIGIN/eEPOCH/    see replica
+//	DIR/ORIGIN/key.pem    its private key, on the node where it was created
+//
+// Which of them counts is for the record alone to say.
+
+// stateDir is where the state lies whose authority began at rec.LiveEpoch.
+func (s *steward) stateDir(rec migration.Record) string { return s.epochDir(rec.LiveEpoch) }
+
+func (s *steward) epochDir(e frame.Epoch) string {
+	return filepath.Join(s.h.daemonDir(s.origin), fmt.Sprintf("e%d", e))
+}
+
+// makeEpochDir makes an empty directory whose name survives a crash. What an
+// attempt of the same epoch has left there is of no use: it was never live, or
+// the record would say so.
+func (s *steward) makeEpochDir(e frame.Epoch) (dir string, err error) {
+	dir = s.epochDir(e)
+	if err := os.RemoveAll(dir); err != nil {
+		return dir, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return dir, err
+	}
+	if err := syncDir(s.h.daemonDir(s.origin)); err != nil {
+		return dir, err
+	}
+	return dir, syncDir(s.h.cfg.Dir)
+}
+
+// sweep removes what attempts and stays of earlier processes have left behind.
+func (s *steward) sweep(rec migration.Record) {
+	base := s.h.daemonDir(s.origin)
+	entries, err := os.ReadDir(base)
+	if err != nil {
+		return
+	}
+	keep := ""
+	if rec.State == migration.RecordServing || rec.State == migration.RecordRetired {
+		keep = filepath.Base(s.stateDir(rec))
+	}
+	for _, e := range entries {
+		if e.IsDir() && e.Name() != keep {
+			s.removeDir(filepath.Join(base, e.Name()))
+		}
+	}
+	_ = os.Remove(base) // where nothing is left
+}
+
+func (s *steward) removeDir(dir string) {
+	if err := os.RemoveAll(dir); err != nil {
+		s.log.Warn("state cannot be removed", "dir", dir, "err", err)
+	}
+}

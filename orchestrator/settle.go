@@ -1,0 +1,19 @@
+package orchestrator
+
+import "ferry/proto0500"
+
+// Settle takes up the oldest move of a daemon that this orchestrator's journal
+// has no end of, as after a crash. It goes on to whatever end source and target
+// still allow; nil: there is none. Migrate does the same first, but cannot tell
+// its caller of a move that was to another node.
+func (o *Orchestrator) Settle(daemon proto0500.Origin) (*Handle, error) {
+	open, err := o.records.OpenMoves(daemon)
+	if err != nil || len(open) == 0 {
+		return nil, err
+	}
+	rec := open[0]
+	return o.begin(Move{Daemon: rec.Origin, Source: rec.Source, Target: rec.Target}, &rec)
+}
+
+// Move is what is moved where.
+func (h *Handle) Move() Move { return h.req }
