@@ -3,6 +3,7 @@ package kv
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -72,11 +73,29 @@ func (l *load) run(ctx context.Context, c *chain, d time.Duration) ([]time.Durat
 
 // 2,000 writes a second, while a snapshot of the growing store is held open and
 // read from end to end again and again for 10 seconds: none takes over 250 ms.
+//
+// Other tests run on this machine at the same time and may hold any write up, so
+// a try that was too slow is made again, up to three times. What the test looks
+// for would be there each time, and last for seconds (TestSmallMapStallsWrites).
 func TestSnapshotDoesNotStallWrites(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes 10 s of real time by its nature")
 	}
-	const stallMax = 250 * time.Millisecond
+	const stallMax, tries = 250 * time.Millisecond, 3
+	for try := 1; ; try++ {
+		slowest := writeUnderSnapshot(t)
+		if slowest <= stallMax {
+			return
+		}
+		if try == tries {
+			t.Fatalf("a write took %v, over %v, in each of %d tries", slowest, stallMax, tries)
+		}
+	}
+}
+
+// writeUnderSnapshot is one try: it returns what the slowest write took.
+func writeUnderSnapshot(t *testing.T) time.Duration {
+	t.Helper()
 	fillBytes, valueBytes := int64(32<<20), 1<<10
 	if raceEnabled { // the detector looks at every byte that is copied
 		fillBytes, valueBytes = 4<<20, 256
@@ -87,36 +106,18 @@ func TestSnapshotDoesNotStallWrites(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	read := make(chan error, 1)
-	go func() {
-		buf := make([]byte, 1<<20)
-		for ctx.Err() == nil {
-			for off := int64(0); off < snap.Size() && ctx.Err() == nil; off += int64(len(buf)) {
-				n := min(int64(len(buf)), snap.Size()-off)
-				if _, err := snap.ReadAt(buf[:n], off); err != nil {
-					read <- err
-					return
-				}
-			}
-			select { // a network, not a memory test: about 30 MB/s
-			case <-time.After(time.Second):
-			case <-ctx.Done():
-			}
-		}
-		read <- nil
-	}()
+	go func() { read <- readAgainAndAgain(ctx, snap) }()
 	l := &load{store: s, rate: 2000, valueBytes: valueBytes, batchMax: 512}
 	took, err := l.run(t.Context(), c, 10*time.Second)
 	cancel()
-	if err != nil {
+	if err := errors.Join(err, <-read, snap.Close()); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-read; err != nil {
+	after := snapshotOf(t, s)
+	grown := after.Size()
+	if err := errors.Join(after.Close(), s.Close()); err != nil {
 		t.Fatal(err)
 	}
-	if err := snap.Close(); err != nil {
-		t.Fatal(err)
-	}
-	grown := snapshotOf(t, s).Size()
 	slices.Sort(took)
 	at := func(q float64) time.Duration { return took[int(q*float64(len(took)-1))] }
 	t.Logf("%d writes, p50 %v, p99 %v, p99.9 %v, max %v; file from %d to %d MiB", len(took),
@@ -124,8 +125,26 @@ func TestSnapshotDoesNotStallWrites(t *testing.T) {
 	if grown < 4*grownFrom {
 		t.Errorf("the store grew from %d to %d bytes only: the test shows nothing", grownFrom, grown)
 	}
-	if at(1) > stallMax {
-		t.Errorf("a write took %v, over %v", at(1), stallMax)
+	return at(1)
+}
+
+// readAgainAndAgain reads the snapshot about as fast as a network takes it.
+func readAgainAndAgain(ctx context.Context, snap daemon.Snapshot) error {
+	rest := time.NewTicker(time.Second)
+	defer rest.Stop()
+	buf := make([]byte, 1<<20)
+	for {
+		for off := int64(0); off < snap.Size() && ctx.Err() == nil; off += int64(len(buf)) {
+			n := min(int64(len(buf)), snap.Size()-off)
+			if _, err := snap.ReadAt(buf[:n], off); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-rest.C:
+		case <-ctx.Done():
+			return nil
+		}
 	}
 }
 
