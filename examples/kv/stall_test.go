@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"flag"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -71,29 +72,29 @@ func (l *load) run(ctx context.Context, c *chain, d time.Duration) ([]time.Durat
 	return took, nil
 }
 
-// 2,000 writes a second, while a snapshot of the growing store is held open and
-// read from end to end again and again for 10 seconds: none takes over 250 ms.
+// stallMax is what a write may take. Without the flag it is a quarter of the time
+// that the snapshot is held: whoever waits for the snapshot takes longer, and a
+// machine that is busy with other tests does not. Alone on a machine the promise
+// is 250 ms, and CI asks for it:
 //
-// Other tests run on this machine at the same time and may hold any write up, so
-// a try that was too slow is made again, up to three times. What the test looks
-// for would be there each time, and last for seconds (TestSmallMapStallsWrites).
+//	go test ./examples/kv -run TestSnapshotDoesNotStallWrites -v -stall.max 250ms
+var stallMax = flag.Duration("stall.max", held/4, "what a write may take beside an open snapshot")
+
+// held is how long the snapshot is held open.
+const held = 10 * time.Second
+
+// 2,000 writes a second, while a snapshot of the growing store is held open and
+// read from end to end again and again: none waits for it.
 func TestSnapshotDoesNotStallWrites(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes 10 s of real time by its nature")
 	}
-	const stallMax, tries = 250 * time.Millisecond, 3
-	for try := 1; ; try++ {
-		slowest := writeUnderSnapshot(t)
-		if slowest <= stallMax {
-			return
-		}
-		if try == tries {
-			t.Fatalf("a write took %v, over %v, in each of %d tries", slowest, stallMax, tries)
-		}
+	if slowest := writeUnderSnapshot(t); slowest > *stallMax {
+		t.Errorf("a write took %v, over %v", slowest, *stallMax)
 	}
 }
 
-// writeUnderSnapshot is one try: it returns what the slowest write took.
+// writeUnderSnapshot returns what the slowest write took.
 func writeUnderSnapshot(t *testing.T) time.Duration {
 	t.Helper()
 	fillBytes, valueBytes := int64(32<<20), 1<<10
@@ -108,7 +109,7 @@ func writeUnderSnapshot(t *testing.T) time.Duration {
 	read := make(chan error, 1)
 	go func() { read <- readAgainAndAgain(ctx, snap) }()
 	l := &load{store: s, rate: 2000, valueBytes: valueBytes, batchMax: 512}
-	took, err := l.run(t.Context(), c, 10*time.Second)
+	took, err := l.run(t.Context(), c, held)
 	cancel()
 	if err := errors.Join(err, <-read, snap.Close()); err != nil {
 		t.Fatal(err)
