@@ -82,7 +82,7 @@ func (c *direct) open(ctx context.Context, pre prefix, slot uint8, bulk bool) (p
 // open opens a stream that begins with head.
 func (l *link) open(ctx context.Context, head []byte, kind Kind) (quicPipe, error) {
 	str, err := l.conn.OpenStream()
-	if _, full := errors.AsType[quic.StreamLimitReachedError](err); full {
+	if _, full := errors.AsType[*quic.StreamLimitReachedError](err); full {
 		l.e.cfg.Log.Warn("waiting for the peer's limit of streams", slog.String("addr", l.conn.RemoteAddr().String()),
 			slog.String("stream", kind.String()))
 		str, err = l.conn.OpenStreamSync(ctx)

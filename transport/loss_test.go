@@ -58,20 +58,18 @@ func TestRestartedPeer(t *testing.T) {
 	w := newWorld(t)
 	a := w.listening("a", func(c *Config) { c.KeepAlive, c.IdleTimeout = 100*time.Millisecond, time.Hour })
 	patient := func(c *Config) { c.IdleTimeout = time.Hour }
-	b := w.listening("b", patient)
+	b := w.listening("b", nil)
+	p := newPath(t, b.Addr())
+	w.set(Address{ID: b.ID(), Name: "b", Addr: p.addr(), Key: b.key.Public()})
 	as := a.session(b)
 	wait(t, "session at b", b.opened)
-	addr := b.Addr().String()
-	b.transport.Close() // as kill -9 would: nothing is said
-	b.socket.Close()
-	b.cancel()
-	<-b.ended
-	b.ended <- nil
+	// As after kill -9, what b was says nothing any more, and another process with its key is at its address.
 	again := w.prepare("b", patient)
-	if err := again.Listen(addr); err != nil {
+	if err := again.Listen("127.0.0.1:0"); err != nil {
 		t.Fatal(err)
 	}
-	again.run(addr)
+	again.run(p.addr())
+	p.redirect(again.Addr())
 	if got := wait(t, "close at a", a.closed); got.s != as || !errors.Is(got.cause, ErrLost) {
 		t.Errorf("a was closed with %v", got.cause)
 	}

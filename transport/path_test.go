@@ -21,11 +21,11 @@ func blackHole(t *testing.T) string {
 // path forwards packets to a node, for any number of dialers, until it is cut: then it swallows them without a sign.
 type path struct {
 	front *net.UDPConn
-	to    *net.UDPAddr
 	cut   atomic.Bool
 	wg    sync.WaitGroup
 
 	mu    sync.Mutex
+	to    *net.UDPAddr
 	backs map[string]*net.UDPConn
 }
 
@@ -50,6 +50,17 @@ func newPath(t *testing.T, to net.Addr) *path {
 }
 
 func (p *path) addr() string { return p.front.LocalAddr().String() }
+
+// redirect leads the path to another node, as if it had taken the address of the first.
+func (p *path) redirect(to net.Addr) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.to = to.(*net.UDPAddr)
+	for _, back := range p.backs {
+		back.Close()
+	}
+	clear(p.backs)
+}
 
 func (p *path) there() {
 	buf := make([]byte, 64<<10)
