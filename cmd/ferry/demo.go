@@ -65,8 +65,10 @@ Everything lies in a temporary directory, or in --keep DIR: the cluster file, ke
 			return usagef("--writes must be from 1 to 100000")
 		case opts.clients < 1 || opts.clients > 10_000:
 			return usagef("--clients must be from 1 to 10000")
-		case opts.lanes < 1 || opts.lanes > 32:
-			return usagef("--lanes must be from 1 to 32")
+		case opts.lanes < 1 || opts.lanes > lanesMax:
+			return usagef("--lanes must be from 1 to %d", lanesMax)
+		case opts.before < 0 || opts.after < 0:
+			return usagef("--before and --after must not be negative")
 		}
 		ctx, stop := withSignals(cmd.Context())
 		defer stop()
@@ -114,7 +116,10 @@ func runDemo(ctx context.Context, stderr io.Writer, opts demoOptions) (rep *demo
 	}()
 	rep, err = d.run(ctx)
 	if err != nil && ctx.Err() != nil {
-		err = errors.New("interrupted")
+		err = errors.New("interrupted; every process of the demo has been ended")
+	}
+	if opts.keep != "" {
+		d.say("everything is kept in %s: `ferry node --cluster %s --name b` starts the new owner again", dir, made.File.Path())
 	}
 	return rep, err
 }
@@ -143,11 +148,11 @@ func (d *demo) say(format string, args ...any) { fmt.Fprintf(d.stderr, format+"\
 func (d *demo) run(ctx context.Context) (*demoReport, error) {
 	a, b := d.url("a"), d.url("b")
 	d.say("loading %s of state into daemon %q at node a …", d.opts.state, demoDaemon)
-	target, err := d.start(ctx, "node b", "node", "--cluster", d.file.Path(), "--name", "b")
+	target, err := d.start("node b", "node", "--until-stdin-ends", "--cluster", d.file.Path(), "--name", "b")
 	if err != nil {
 		return nil, err
 	}
-	source, err := d.start(ctx, "node a", "node", "--cluster", d.file.Path(), "--name", "a", "--daemon", demoDaemon, "--create",
+	source, err := d.start("node a", "node", "--until-stdin-ends", "--cluster", d.file.Path(), "--name", "a", "--daemon", demoDaemon, "--create",
 		"--fill", fmt.Sprint(uint64(d.opts.state)), "--fill-seed", fmt.Sprint(d.opts.seed), "--lanes", fmt.Sprint(d.opts.lanes))
 	if err != nil {
 		return nil, err
@@ -158,7 +163,7 @@ func (d *demo) run(ctx context.Context) (*demoReport, error) {
 	if err := d.awaitNode(ctx, source, a, true); err != nil {
 		return nil, err
 	}
-	writers, err := d.startWriters(ctx, a, b)
+	writers, err := d.startWriters(a, b)
 	if err != nil {
 		return nil, err
 	}
@@ -198,40 +203,32 @@ func (d *demo) url(name string) string {
 }
 
 // startWriters starts the writers and lets them write until finish.
-func (d *demo) startWriters(ctx context.Context, a, b string) (*process, error) {
-	return d.start(ctx, "writers", "demo-writers", "--nodes", a+","+b, "--rate", fmt.Sprint(d.opts.writes),
+func (d *demo) startWriters(a, b string) (*process, error) {
+	return d.start("writers", "demo-writers", "--nodes", a+","+b, "--rate", fmt.Sprint(d.opts.writes),
 		"--clients", fmt.Sprint(d.opts.clients), "--records", d.path("records"), "--timings", d.path("timings"))
 }
 
 // migrate runs the orchestrator's process, whose progress goes to our stderr.
 func (d *demo) migrate(ctx context.Context) (res moveResult, pid int, err error) {
-	p, err := d.command(ctx, "migrate", "--cluster", d.file.Path(), "--as", "o", "--daemon", demoDaemon, "--to", "b", "--json")
-	if err != nil {
-		return res, 0, err
-	}
-	p.Stderr = d.stderr
+	p := d.command(ctx, "migrate", "--cluster", d.file.Path(), "--as", "o", "--daemon", demoDaemon, "--to", "b", "--json")
+	p.Stderr = d.stderr // its last line says why, should it fail
 	out, err := p.Output()
-	if p.Process != nil {
-		pid = p.Process.Pid
-	}
-	if jsonErr := json.Unmarshal(out, &res); err == nil {
-		err = jsonErr
-	}
 	if err != nil {
-		return res, pid, fmt.Errorf("ferry migrate: %w", err)
+		return res, 0, fmt.Errorf("ferry migrate did not move it: %w", err)
 	}
-	return res, pid, nil
+	if err := json.Unmarshal(out, &res); err != nil {
+		return res, 0, fmt.Errorf("ferry migrate: %w", err)
+	}
+	return res, p.Process.Pid, nil
 }
 
 func (d *demo) pause(ctx context.Context, t time.Duration) error {
 	timer := time.NewTimer(t)
 	defer timer.Stop()
-	for {
-		select {
-		case <-timer.C:
-			return nil
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }

@@ -47,8 +47,8 @@ func (d *demo) check(ctx context.Context, rep *demoReport, a, b string) error {
 		return err
 	}
 	twin, twinErr := d.twin(records)
-	if gap, ok := errors.AsType[*kv.GapError](twinErr); twinErr != nil && !ok {
-		return fmt.Errorf("twin: %w", gap)
+	if _, gap := errors.AsType[*kv.GapError](twinErr); twinErr != nil && !gap {
+		return fmt.Errorf("twin: %w", twinErr)
 	}
 	rep.time(timings, d.opts.writes)
 	rep.judge(verdict, stateA, stateB, twin, twinErr)

@@ -8,8 +8,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
-	"time"
 
 	"ferry/cluster"
 	"ferry/daemon"
@@ -26,33 +24,48 @@ import (
 // A redirect to another node always names the daemon, so that it means the same
 // daemon there.
 type front struct {
-	file *cluster.File
-	host *daemon.Host
-	name string // of --daemon, or ""
-	log  *slog.Logger
-
-	mu       sync.Mutex
-	handlers map[string]http.Handler
-	located  map[string]location
+	host   *daemon.Host
+	name   string // of --daemon, or ""
+	locate *locator
+	kv     http.Handler // of the daemon that the request's context names
 }
 
-// location is where a daemon was found.
-type location struct {
-	base string
-	ok   bool
-	at   time.Time
+const daemonsPrefix = "/daemons/"
+
+func newFront(file *cluster.File, host *daemon.Host, name string, log *slog.Logger) *front {
+	f := &front{host: host, name: name, locate: &locator{file: file, host: host}}
+	// One handler for every name, so that its bound on bodies is the node's.
+	f.kv = kv.Handler(namedBackend{host}, kv.HandlerOptions{
+		Log: log,
+		Owner: func(ctx context.Context, hint proto0500.NodeID) (string, bool) {
+			return f.locate.find(ctx, daemonOf(ctx), hint)
+		},
+	})
+	return f
 }
 
-const (
-	daemonsPrefix = "/daemons/"
-	// locateFor is how long one search of the cluster answers for the next.
-	locateFor     = 200 * time.Millisecond
-	locateTimeout = 2 * time.Second
-)
+// daemonKey is the context key of the daemon's name.
+type daemonKey struct{}
+
+func daemonOf(ctx context.Context) string {
+	name, _ := ctx.Value(daemonKey{}).(string)
+	return name
+}
+
+// namedBackend is the daemon that the context names.
+type namedBackend struct{ host *daemon.Host }
+
+func (b namedBackend) Write(ctx context.Context, payload []byte) (proto0500.Seq, error) {
+	return kv.HostBackend(b.host, daemonOf(ctx)).Write(ctx, payload)
+}
+
+func (b namedBackend) View(ctx context.Context) kv.View {
+	return kv.HostBackend(b.host, daemonOf(ctx)).View(ctx)
+}
 
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.EscapedPath()
-	if path == "/" || path == "/daemons" {
+	if path == "/" || path == "/daemons" || path == daemonsPrefix {
 		f.list(w)
 		return
 	}
@@ -60,10 +73,10 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !named {
 		name, ok := f.only(r.Context())
 		if !ok {
-			http.Error(w, `{"error":"several daemons are here: use /daemons/NAME/…; GET /daemons lists them"}`, http.StatusNotFound)
+			refuse(w, http.StatusNotFound, "several daemons are known: use /daemons/NAME"+path+"; GET /daemons lists those of this node")
 			return
 		}
-		f.handler(name).ServeHTTP(w, r)
+		f.serve(w, r, name, r.URL)
 		return
 	}
 	escaped, tail, _ := strings.Cut(rest, "/")
@@ -74,12 +87,16 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		u.Path, err = url.PathUnescape(u.RawPath)
 	}
 	if err != nil {
-		http.Error(w, `{"error":"bad escape in the path"}`, http.StatusBadRequest)
+		refuse(w, http.StatusBadRequest, "bad escape in the path")
 		return
 	}
-	r2 := r.Clone(r.Context())
-	r2.URL = &u
-	f.handler(name).ServeHTTP(w, r2)
+	f.serve(w, r, name, &u)
+}
+
+func (f *front) serve(w http.ResponseWriter, r *http.Request, name string, u *url.URL) {
+	r = r.WithContext(context.WithValue(r.Context(), daemonKey{}, name))
+	r.URL = u
+	f.kv.ServeHTTP(w, r)
 }
 
 // only is the daemon that a path without a name means.
@@ -89,19 +106,15 @@ func (f *front) only(ctx context.Context) (string, bool) {
 	}
 	var here, known []string
 	for _, st := range f.host.List() {
-		if st.Authority {
+		switch {
+		case st.Authority:
 			here = append(here, st.Name)
-		}
-		if st.Name != "" {
+		case st.State != proto0500.StateNone:
 			known = append(known, st.Name)
 		}
 	}
-	if len(here) == 0 && len(known) == 0 {
-		for _, found := range askAll(ctx, f.file, f.host) {
-			for _, r := range found.reports {
-				known = append(known, r.Name.String())
-			}
-		}
+	if len(here)+len(known) == 0 {
+		known = f.locate.names(ctx)
 	}
 	for _, names := range [][]string{here, known} {
 		slices.Sort(names)
@@ -110,77 +123,6 @@ func (f *front) only(ctx context.Context) (string, bool) {
 		}
 	}
 	return "", true // there is none: the handler says so
-}
-
-func (f *front) handler(name string) http.Handler {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if h := f.handlers[name]; h != nil {
-		return h
-	}
-	h := kv.Handler(kv.HostBackend(f.host, name), kv.HandlerOptions{
-		Log: f.log,
-		Owner: func(ctx context.Context, hint proto0500.NodeID) (string, bool) {
-			return f.owner(ctx, name, hint)
-		},
-	})
-	if _, err := f.host.Status(context.Background(), name); err == nil {
-		// Only names that exist are remembered: paths are a client's words.
-		if f.handlers == nil {
-			f.handlers = make(map[string]http.Handler)
-		}
-		f.handlers[name] = h
-	}
-	return h
-}
-
-// owner is the URL of the node that has the daemon: the one it was given to, or
-// what the nodes say.
-func (f *front) owner(ctx context.Context, name string, hint proto0500.NodeID) (string, bool) {
-	if base, ok := f.base(name, hint); ok {
-		return base, true
-	}
-	f.mu.Lock()
-	loc, ok := f.located[name]
-	f.mu.Unlock()
-	if ok && time.Since(loc.at) < locateFor {
-		return loc.base, loc.ok
-	}
-	ctx, cancel := context.WithTimeout(ctx, locateTimeout)
-	defer cancel()
-	loc = location{at: time.Now()}
-	var best proto0500.Report
-	for _, found := range askAll(ctx, f.file, f.host) {
-		for _, r := range found.reports {
-			if r.Name.String() != name || r.Epoch < best.Epoch {
-				continue
-			}
-			switch r.State {
-			case proto0500.StateServing, proto0500.StateBegun, proto0500.StateCopying, proto0500.StateFrozen:
-				if r.Copy {
-					best = r
-					loc.base, loc.ok = f.base(name, proto0500.NodeID(found.node.ID()))
-				}
-			}
-		}
-	}
-	f.mu.Lock()
-	if f.located == nil || len(f.located) > 1024 {
-		f.located = make(map[string]location)
-	}
-	f.located[name] = loc
-	f.mu.Unlock()
-	return loc.base, loc.ok
-}
-
-// base is the URL below which a daemon is served at another node.
-func (f *front) base(name string, id proto0500.NodeID) (string, bool) {
-	for _, n := range f.file.Nodes {
-		if proto0500.NodeID(n.ID()) == id && n.HTTP != "" && n.ID() != f.host.Node() {
-			return "http://" + n.HTTP + daemonsPrefix + url.PathEscape(name), true
-		}
-	}
-	return "", false
 }
 
 func (f *front) list(w http.ResponseWriter) {
@@ -195,6 +137,15 @@ func (f *front) list(w http.ResponseWriter) {
 	for _, st := range f.host.List() {
 		list = append(list, entry{st.Name, st.Authority, st.State.String(), uint64(st.Epoch), st.Head.Seq})
 	}
+	reply(w, http.StatusOK, map[string]any{"daemons": list})
+}
+
+func refuse(w http.ResponseWriter, status int, text string) {
+	reply(w, status, map[string]string{"error": text})
+}
+
+func reply(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(map[string]any{"daemons": list}) // a client that is gone needs no answer
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v) // a client that is gone needs no answer
 }

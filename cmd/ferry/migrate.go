@@ -8,13 +8,13 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"ferry/cluster"
 	"ferry/identity"
+	"ferry/journal"
 	"ferry/journal/boltjournal"
 	"ferry/migration"
 	"ferry/orchestrator"
@@ -39,7 +39,7 @@ func newMigrateCmd() *cobra.Command {
 		Short: "Move a daemon to another node",
 		Long: `Move daemon X from whichever node has it to NODE. The command is itself the orchestrator, under the name given with --as,
 which must be neither of the two: it dials out, and no server needs to run for it. Its journal keeps what it began, so
-that a move it was killed in is settled before the next one begins.
+that a move in which it was killed is brought to its end before the next one begins.
 
 Ctrl-C cancels the move: the daemon serves on at its source (exit code 3). Once the source has let go, the move can only
 go forward, and the command says so.
@@ -61,80 +61,83 @@ source and target end the move by themselves as soon as they reach each other.`,
 	flags.BoolVarP(&opts.quiet, "quiet", "q", false, "show no progress")
 	flags.BoolVarP(&opts.verbose, "verbose", "v", false, "log everything")
 	asJSON := jsonFlag(flags)
-	for _, name := range []string{"as", "daemon", "to"} {
-		_ = cmd.MarkFlagRequired(name)
-	}
+	require(cmd, "as", "daemon", "to")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if opts.timeout <= 0 {
+			return usagef("--timeout must be above 0")
+		}
 		ctx, stop := withSignals(cmd.Context())
 		defer stop()
 		res, err := runMigrate(ctx, cmd.ErrOrStderr(), opts)
-		if err != nil {
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return errors.New("interrupted before anything was begun")
+		case err != nil:
 			return err
-		}
-		if *asJSON {
+		case *asJSON:
 			err = printJSON(cmd.OutOrStdout(), res, true)
-		} else {
+		default:
 			err = res.write(cmd.OutOrStdout())
 		}
-		return errors.Join(err, res.exit())
+		return errors.Join(res.exit(), err)
 	}
 	return cmd
 }
 
+// mover is one run of ferry migrate.
+type mover struct {
+	opts   migrateOptions
+	file   *cluster.File
+	me, to cluster.Node
+	key    *identity.Key
+	stderr io.Writer
+	log    *slog.Logger
+}
+
 // runMigrate does the move. An error means that nothing was begun.
-func runMigrate(ctx context.Context, stderr io.Writer, opts migrateOptions) (res moveResult, err error) {
-	file, me, err := loadCluster(opts.cluster, opts.as)
-	if err != nil {
-		return res, err
+func runMigrate(ctx context.Context, stderr io.Writer, opts migrateOptions) (moveResult, error) {
+	m := &mover{opts: opts, stderr: stderr, log: slog.New(slog.DiscardHandler)}
+	if opts.verbose {
+		m.log = newLog(stderr, true)
 	}
-	to, err := file.Node(opts.to)
-	if err != nil {
-		return res, err
+	var err error
+	if m.file, m.me, err = loadCluster(opts.cluster, opts.as); err != nil {
+		return moveResult{}, err
+	}
+	if m.to, err = m.file.Node(opts.to); err != nil {
+		return moveResult{}, err
 	}
 	switch {
-	case me.Name == to.Name:
-		return res, usagef("--as %s: the orchestrator must be a third node, not the target", me.Name)
-	case !me.Orchestrator:
-		return res, fmt.Errorf("node %s may not orchestrate: %s says orchestrator = false", me.Name, file.Path())
+	case m.me.Name == m.to.Name:
+		return moveResult{}, usagef("--as %s is the target: the orchestrator must be a third node", m.me.Name)
+	case !m.me.Orchestrator:
+		return moveResult{}, fmt.Errorf("node %s may not orchestrate: %s says orchestrator = false", m.me.Name, m.file.Path())
 	}
-	key, err := file.Key(me.Name)
+	if m.key, err = m.file.Key(m.me.Name); err != nil {
+		return moveResult{}, err
+	}
+	// With a journal in memory: which one on disk it is depends on what is found.
+	asker, err := newAsker(m.file, m.key, m.log)
+	if err != nil {
+		return moveResult{}, err
+	}
+	f, err := findDaemon(ctx, m.file, asker, opts.daemon)
+	asker.close()
+	if err != nil {
+		return moveResult{}, err
+	}
+	return m.move(ctx, f)
+}
+
+// move is the orchestrator, from what has been found on.
+func (m *mover) move(ctx context.Context, f found) (res moveResult, err error) {
+	j, err := m.openJournal(f.report.DaemonOrigin)
 	if err != nil {
 		return res, err
 	}
-	log := slog.New(slog.DiscardHandler)
-	if opts.verbose {
-		log = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	}
-	// Found first, with a journal in memory: the journal on disk is the daemon's.
-	from, report, err := findDaemon(ctx, file, key, opts.daemon, log)
-	if err != nil {
-		return res, err
-	}
-	res = moveResult{
-		Daemon: opts.daemon, Origin: fmt.Sprint(uint64(report.DaemonOrigin)), From: from.Name, To: to.Name,
-		Seq: fmt.Sprint(uint64(report.Seq)), StateBytes: report.StateBytes,
-	}
-	if from.ID() == to.ID() {
-		res.Outcome, res.Text = "already there", fmt.Sprintf("daemon %q is at %s already", opts.daemon, to.Name)
-		return res, nil
-	}
-	if me.ID() == from.ID() {
-		return res, usagef("--as %s: the orchestrator must be a third node, and %s is where the daemon is", me.Name, me.Name)
-	}
-	dir := filepath.Join(file.DataDir(me.Name), "moves")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return res, err
-	}
-	j, err := boltjournal.Open(filepath.Join(dir, fmt.Sprintf("%016x.db", uint64(report.DaemonOrigin))), boltjournal.Options{})
-	if errors.Is(err, boltjournal.ErrLocked) {
-		return res, fmt.Errorf("%s is moving daemon %q already, in another process: wait for it, or end it", me.Name, opts.daemon)
-	}
-	if err != nil {
-		return res, err
-	}
-	defer closeJournal(log, j)
+	defer closeJournal(m.log, j)
 	o, err := orchestrator.New(orchestrator.Config{
-		Key: key, Journal: j, Resolver: file, PhaseTimeout: opts.timeout, Log: log,
+		Key: m.key, Journal: j, Resolver: m.file, PhaseTimeout: m.opts.timeout, Log: m.log,
 	})
 	if err != nil {
 		return res, err
@@ -148,30 +151,98 @@ func runMigrate(ctx context.Context, stderr io.Writer, opts migrateOptions) (res
 	go func() { done <- o.Run(runCtx) }()
 	defer func() {
 		end()
-		err = errors.Join(err, <-done)
+		if e := <-done; e != nil {
+			m.log.Warn("orchestrator ended with an error", "err", e)
+		}
 	}()
-	req := orchestrator.Move{
-		Daemon: report.DaemonOrigin, Source: proto0500.NodeID(from.ID()), Target: proto0500.NodeID(to.ID()), DryRun: opts.dryRun,
+	if !m.opts.dryRun {
+		settled, last, err := m.settle(ctx, o, f.report)
+		if err != nil || last {
+			return settled, err
+		}
+		if settled.Outcome != "" || f.moving {
+			if f, err = findDaemon(ctx, m.file, o, m.opts.daemon); err != nil {
+				return res, err
+			}
+		}
 	}
-	h, err := o.Migrate(ctx, req)
+	switch {
+	case f.moving:
+		return res, fmt.Errorf("daemon %q is between two nodes, one of which does not answer: see `ferry status`, and bring that node back", m.opts.daemon)
+	case f.owner.ID() == m.to.ID():
+		res = newMoveResult(m.opts.daemon, f.owner, m.to, f.report)
+		res.Outcome, res.Text = outcomeThere, "it is at "+m.to.Name
+		return res, nil
+	case f.owner.ID() == m.me.ID():
+		return res, usagef("--as %s is where the daemon is: the orchestrator must be a third node", m.me.Name)
+	case m.opts.dryRun && f.report.State != proto0500.StateServing:
+		return res, fmt.Errorf("daemon %q is being moved now, which --dry-run leaves alone: wait until that has ended", m.opts.daemon)
+	}
+	h, err := o.Migrate(ctx, orchestrator.Move{
+		Daemon: f.report.DaemonOrigin, Source: proto0500.NodeID(f.owner.ID()), Target: proto0500.NodeID(m.to.ID()), DryRun: m.opts.dryRun,
+	})
 	if err != nil {
 		return res, err
 	}
-	bar := newMoveBar(stderr, opts.quiet, opts.daemon, from.Name, to.Name)
+	return m.follow(ctx, h, f.owner, m.to, f.report)
+}
+
+// settle brings what this orchestrator has begun and not ended to its end. last:
+// there is nothing to do after it.
+func (m *mover) settle(ctx context.Context, o *orchestrator.Orchestrator, r proto0500.Report) (res moveResult, last bool, err error) {
+	for range settleMax {
+		h, err := o.Settle(r.DaemonOrigin)
+		if err != nil || h == nil {
+			return res, false, err
+		}
+		from, to := m.node(h.Move().Source), m.node(h.Move().Target)
+		fmt.Fprintf(m.stderr, "an earlier move of %s from %s to %s has no end yet: settling it first\n", m.opts.daemon, from.Name, to.Name)
+		if res, err = m.follow(ctx, h, from, to, r); err != nil {
+			return res, true, err
+		}
+		switch {
+		case res.code != exitDone && (res.code == exitInDoubt || ctx.Err() != nil):
+			return res, true, nil
+		case res.Outcome == migration.OutcomeCommitted.String() && to.ID() == m.to.ID():
+			return res, true, nil // just what is wanted
+		case ctx.Err() != nil:
+			return res, true, context.Cause(ctx)
+		}
+		fmt.Fprintf(m.stderr, "the earlier move ended: %s\n", res.Outcome)
+	}
+	return res, true, fmt.Errorf("the ends of earlier moves of %s cannot be written down: is the disk full?", m.opts.daemon)
+}
+
+// settleMax bounds what is settled in a row: there is seldom more than one.
+const settleMax = 16
+
+// node is a node of the cluster, or what can be said of one that is not in the
+// file any more.
+func (m *mover) node(id proto0500.NodeID) cluster.Node {
+	if n, ok := m.file.ByID(identity.NodeID(id)); ok {
+		return n
+	}
+	return cluster.Node{Name: nodeName(m.file, id)}
+}
+
+// follow shows a move until it ends. A signal cancels it.
+func (m *mover) follow(ctx context.Context, h *orchestrator.Handle, from, to cluster.Node, r proto0500.Report) (moveResult, error) {
+	res := newMoveResult(m.opts.daemon, from, to, r)
 	stop := context.AfterFunc(ctx, h.Cancel)
 	defer stop()
+	bar := newMoveBar(m.stderr, m.opts.quiet, m.opts.daemon, from.Name, to.Name)
 	watch(h, bar)
 	result, err := h.Wait(context.WithoutCancel(ctx))
-	bar.end()
 	if err != nil {
 		return res, err
 	}
-	res.take(file, result)
+	res.take(result)
 	return res, nil
 }
 
 // watch shows the move's progress until it ends.
 func watch(h *orchestrator.Handle, bar moveBar) {
+	defer bar.end()
 	for {
 		p, changed := h.Progress()
 		bar.show(p)
@@ -185,211 +256,16 @@ func watch(h *orchestrator.Handle, bar moveBar) {
 	}
 }
 
-// findTries and findEvery: a daemon between two owners is at none for a moment.
-const (
-	findTries = 20
-	findEvery = 250 * time.Millisecond
-)
-
-// findDaemon asks the nodes which of them has a daemon.
-func findDaemon(ctx context.Context, file *cluster.File, key *identity.Key, name string, log *slog.Logger) (cluster.Node, proto0500.Report, error) {
-	o, err := newAsker(file, key, log)
-	if err != nil {
-		return cluster.Node{}, proto0500.Report{}, err
+// openJournal opens the journal of this orchestrator's moves of one daemon: one
+// each, so that two daemons can be moved at once.
+func (m *mover) openJournal(origin proto0500.Origin) (journal.Journal, error) {
+	dir := filepath.Join(m.file.DataDir(m.me.Name), "moves")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
 	}
-	defer o.close()
-	var last error
-	for range findTries {
-		answers := askAll(ctx, file, o.Orchestrator)
-		node, report, wait, err := pickOwner(answers, name)
-		if err == nil || !wait {
-			return node, report, err
-		}
-		last = err
-		select {
-		case <-ctx.Done():
-			return cluster.Node{}, proto0500.Report{}, context.Cause(ctx)
-		case <-time.After(findEvery):
-		}
+	j, err := boltjournal.Open(filepath.Join(dir, fmt.Sprintf("%016x.db", uint64(origin))), boltjournal.Options{})
+	if errors.Is(err, boltjournal.ErrLocked) {
+		return nil, fmt.Errorf("%s is moving daemon %q already, in another process: wait for it, or end it", m.me.Name, m.opts.daemon)
 	}
-	return cluster.Node{}, proto0500.Report{}, last
-}
-
-// pickOwner finds the daemon's authority in what the nodes say. wait: asking
-// again may help, for a move is ending.
-func pickOwner(answers []answer, name string) (node cluster.Node, report proto0500.Report, wait bool, err error) {
-	var owners, silentNodes, known []string
-	var between string
-	for _, a := range answers {
-		if a.err != nil {
-			silentNodes = append(silentNodes, a.node.Name)
-		}
-		for _, r := range a.reports {
-			known = append(known, r.Name.String())
-			if r.Name.String() != name {
-				continue
-			}
-			switch {
-			case authority(r):
-				owners = append(owners, a.node.Name)
-				node, report = a.node, r
-			case r.State == proto0500.StateRetired, r.State == proto0500.StateSealed:
-				between = a.node.Name
-			}
-		}
-	}
-	switch {
-	case len(owners) == 1:
-		return node, report, false, nil
-	case len(owners) > 1:
-		return node, report, false, fmt.Errorf("daemon %q: several nodes serve a daemon of that name: %s", name, join(owners))
-	case between != "":
-		return node, report, true, fmt.Errorf("daemon %q is between two nodes: %s waits for the other one; `ferry status` shows more", name, between)
-	case len(silentNodes) == len(answers):
-		return node, report, false, fmt.Errorf("no node of the cluster can be reached: %v", answers[0].err)
-	}
-	text := fmt.Sprintf("no node that can be reached has daemon %q", name)
-	if len(known) > 0 {
-		text += "; there is " + join(known)
-	}
-	if len(silentNodes) > 0 {
-		text += "; no answer from " + join(silentNodes)
-	}
-	return node, report, false, errors.New(text)
-}
-
-// moveResult is what the command prints.
-type moveResult struct {
-	Daemon     string             `json:"daemon"`
-	Origin     string             `json:"origin_hash"`
-	From       string             `json:"from"`
-	To         string             `json:"to"`
-	Outcome    string             `json:"outcome"`
-	Text       string             `json:"text,omitempty"`
-	Reason     string             `json:"reason,omitempty"`
-	Epoch      string             `json:"epoch"`
-	Seq        string             `json:"seq"`
-	StateBytes uint64             `json:"state_bytes"`
-	BytesMoved uint64             `json:"bytes_moved"`
-	BytesWire  uint64             `json:"bytes_on_wire"`
-	Chunks     uint64             `json:"chunks"`
-	Events     uint64             `json:"events_shipped"`
-	Lanes      []laneResult       `json:"lanes"`
-	Phases     []phaseResult      `json:"phases"`
-	Seconds    float64            `json:"seconds"`
-	BlackoutMs float64            `json:"blackout_ms"`
-	Blackout   map[string]float64 `json:"blackout_parts_ms,omitempty"`
-
-	code int
-}
-
-type laneResult struct {
-	Lane   int    `json:"lane"`
-	Bytes  uint64 `json:"bytes"`
-	Chunks uint64 `json:"chunks"`
-}
-
-type phaseResult struct {
-	Phase string  `json:"phase"`
-	Ms    float64 `json:"ms"`
-	At    int64   `json:"at"` // when it began, nanoseconds since 1970
-}
-
-// phaseAt is when a phase began, 0 if it was not reached.
-func (r *moveResult) phaseAt(phase string) int64 {
-	for _, p := range r.Phases {
-		if p.Phase == phase {
-			return p.At
-		}
-	}
-	return 0
-}
-
-func (r *moveResult) take(file *cluster.File, res orchestrator.Result) {
-	r.Outcome, r.Text, r.Epoch = res.Outcome.String(), res.Text, fmt.Sprint(uint64(res.Epoch))
-	switch res.Outcome {
-	case migration.OutcomeCommitted:
-		r.Seq = fmt.Sprint(uint64(res.FinalSeq))
-	case migration.OutcomePrepared:
-		r.Text = fmt.Sprintf("%s would take it", r.To)
-	case migration.OutcomeRolledBack:
-		r.code = exitRolledBack
-	case migration.OutcomeInDoubt:
-		r.code = exitInDoubt
-	default:
-		r.code = exitFailed
-	}
-	if r.code != exitDone {
-		r.Reason = res.Reason.String()
-	}
-	for i, p := range res.Phases {
-		end := res.Ended
-		if i+1 < len(res.Phases) {
-			end = res.Phases[i+1].At
-		}
-		r.Phases = append(r.Phases, phaseResult{p.Phase.String(), ms(end.Sub(p.At)), p.At.UnixNano()})
-	}
-	if len(res.Phases) > 0 {
-		r.Seconds = res.Ended.Sub(res.Phases[0].At).Seconds()
-	}
-	s, t := res.Last.Source, res.Last.Target
-	r.StateBytes = max(r.StateBytes, s[proto0500.CounterStateBytes])
-	if n := s[proto0500.CounterStateBytes]; n > 0 {
-		r.StateBytes = n
-	}
-	r.BytesMoved = min(t[proto0500.CounterBytesDone], r.StateBytes)
-	r.BytesWire = s[proto0500.CounterBytesWire]
-	r.Events = s[proto0500.CounterEventsSent]
-	for lane := range uint8(proto0500.LanesMax) {
-		l := laneResult{int(lane), s[proto0500.CounterLaneBytes(lane)], s[proto0500.CounterLaneChunks(lane)]}
-		if l.Chunks > 0 {
-			r.Lanes = append(r.Lanes, l)
-			r.Chunks += l.Chunks
-		}
-	}
-	nanos := func(v uint64) float64 { return ms(time.Duration(v)) }
-	r.BlackoutMs = nanos(s[proto0500.CounterBlackoutNs])
-	if r.BlackoutMs > 0 {
-		r.Blackout = map[string]float64{
-			"freeze":        nanos(s[proto0500.CounterFreezeNs]),
-			"tail":          nanos(s[proto0500.CounterTailNs]),
-			"ack":           nanos(s[proto0500.CounterAckNs]),
-			"target_flush":  nanos(t[proto0500.CounterFlushNs]),
-			"source_retire": nanos(s[proto0500.CounterRetireNs]),
-			"activate":      nanos(s[proto0500.CounterActivateNs]),
-			"target_live":   nanos(t[proto0500.CounterLiveNs]),
-		}
-	}
-}
-
-func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-
-func (r *moveResult) write(w io.Writer) error {
-	if r.Outcome != migration.OutcomeCommitted.String() {
-		_, err := fmt.Fprintln(w, r.sentence())
-		return err
-	}
-	_, err := fmt.Fprintf(w, "%s moved from %s to %s in epoch %s at event %s: %s in %d chunks over %d lanes, %d events beside them, %.1f s, blackout %.1f ms\n",
-		r.Daemon, r.From, r.To, r.Epoch, r.Seq, size(r.BytesMoved), r.Chunks, len(r.Lanes), r.Events, r.Seconds, r.BlackoutMs)
-	return err
-}
-
-// sentence says how a move ended that was not committed.
-func (r *moveResult) sentence() string {
-	text := strings.TrimSpace(r.Text)
-	switch r.code {
-	case exitRolledBack:
-		return fmt.Sprintf("%s was not moved, and serves on at %s: %s", r.Daemon, r.From, text)
-	case exitInDoubt:
-		return fmt.Sprintf("%s: it cannot be told yet whether it is at %s or %s: %s", r.Daemon, r.From, r.To, text)
-	}
-	return fmt.Sprintf("%s: %s: %s", r.Daemon, r.Outcome, text)
-}
-
-// exit is the command's error: its line on stderr and exit code.
-func (r *moveResult) exit() error {
-	if r.code == exitDone {
-		return nil
-	}
-	return &exitError{code: r.code, err: errors.New(r.sentence())}
+	return j, err
 }

@@ -40,6 +40,7 @@ func (noBar) end()                       {}
 
 // liveBar is one bar: phase, bytes, rate, remaining, event backlog.
 type liveBar struct {
+	w        io.Writer
 	progress *mpb.Progress
 	bar      *mpb.Bar
 	now      atomic.Pointer[orchestrator.Progress] // read by mpb's goroutine
@@ -48,7 +49,7 @@ type liveBar struct {
 }
 
 func newLiveBar(w io.Writer, daemon, from, to string) *liveBar {
-	b := &liveBar{last: time.Now()}
+	b := &liveBar{w: w, last: time.Now()}
 	b.now.Store(new(orchestrator.Progress))
 	b.progress = mpb.New(mpb.WithOutput(w), mpb.WithWidth(30), mpb.WithRefreshRate(100*time.Millisecond))
 	b.bar = b.progress.New(0, mpb.BarStyle(),
@@ -59,9 +60,9 @@ func newLiveBar(w io.Writer, daemon, from, to string) *liveBar {
 		),
 		mpb.AppendDecorators(
 			decor.EwmaSpeed(decor.SizeB1024(0), "% .0f ", 30),
-			decor.EwmaETA(decor.ET_STYLE_MMSS, 30),
+			decor.EwmaETA(decor.ET_STYLE_MMSS, 30), decor.Name(" left, "),
 			decor.Any(func(decor.Statistics) string {
-				return fmt.Sprintf(" %d events behind", backlog(*b.now.Load()))
+				return fmt.Sprintf("%d events behind", backlog(*b.now.Load()))
 			}),
 		),
 	)
@@ -91,7 +92,7 @@ func (b *liveBar) end() {
 	}
 	b.progress.Wait()
 	if p.Notice != "" {
-		fmt.Fprintln(os.Stderr, p.Notice)
+		fmt.Fprintln(b.w, p.Notice)
 	}
 }
 
@@ -122,10 +123,12 @@ func (b *lineBar) show(p orchestrator.Progress) {
 		return
 	}
 	total, done := p.Source[proto0500.CounterStateBytes], p.Target[proto0500.CounterBytesDone]
-	done = min(done, total)
-	line := fmt.Sprintf("%s  %-8s", b.what, p.Phase)
+	if done = min(done, total); p.Phase >= migration.PhaseReplay {
+		done = total // it has been restored; the count is still on its way
+	}
+	line := b.what + "  " + p.Phase.String()
 	if total > 0 {
-		line += fmt.Sprintf("  %3d%%  %s of %s", done*100/total, size(done), size(total))
+		line = fmt.Sprintf("%s  %-8s  %3d%%  %s of %s", b.what, p.Phase, done*100/total, size(done), size(total))
 		if rate := float64(done-min(b.bytes, done)) / now.Sub(b.last).Seconds(); b.begun && rate > 0 && p.Phase == b.phase {
 			line += fmt.Sprintf("  %s/s", size(uint64(rate)))
 			if left := time.Duration(float64(total-done) / rate * float64(time.Second)).Round(time.Second); left > 0 {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -21,9 +23,15 @@ import (
 	"ferry/journal/boltjournal"
 )
 
-// stopTimeout is how long a node may take to end after SIGTERM; what hangs
-// longer is cut off, which the design survives as it survives kill -9.
-const stopTimeout = 4 * time.Second
+const (
+	// drainTimeout is how long requests under way may take before the daemons
+	// close, after SIGTERM. Then those that wait for a move are told to try again.
+	drainTimeout = time.Second
+	// stopTimeout is how long the rest may take; what hangs longer is cut off,
+	// which the design survives as it survives kill -9. Together they stay
+	// below the 5 s that are promised.
+	stopTimeout = 3 * time.Second
+)
 
 type nodeOptions struct {
 	cluster string
@@ -33,6 +41,7 @@ type nodeOptions struct {
 	fill    size
 	seed    uint64
 	lanes   int
+	tied    bool
 	verbose bool
 }
 
@@ -47,10 +56,14 @@ With --daemon X it also creates an empty kv daemon X, but only if this node has 
 no other node of the cluster that can be reached has one. Where a node is there but does not say what it has, the command
 says so and exits with 1; --create makes X all the same: use it when you know that X is nowhere.
 
+HTTP: PUT, GET and DELETE /kv/KEY, GET /log?from=N and GET /state are the daemon of --daemon, or the only one that is known.
+Any daemon has them under /daemons/NAME as well; GET /daemons lists what this node knows. A node that does not have the
+daemon redirects to the one that has (308: curl -L follows).
+
 Ctrl-C or SIGTERM ends the node within 5 seconds. Its daemons are there again when it is started again.`,
 		Example: `  ferry node --cluster cluster.toml --name a --daemon orders
   ferry node --cluster cluster.toml --name b
-  curl -X PUT --data hello http://127.0.0.1:PORT/kv/greeting`,
+  curl -L -X PUT --data hello http://127.0.0.1:PORT/kv/greeting`,
 		Args: cobra.NoArgs,
 	}
 	flags := cmd.Flags()
@@ -60,19 +73,43 @@ Ctrl-C or SIGTERM ends the node within 5 seconds. Its daemons are there again wh
 	flags.BoolVar(&opts.create, "create", false, "create the daemon without asking the other nodes")
 	flags.Var(&opts.fill, "fill", "load a daemon that is created with this much seeded, incompressible state (64MiB)")
 	flags.Uint64Var(&opts.seed, "fill-seed", 1, "the seed of --fill")
-	flags.IntVar(&opts.lanes, "lanes", 0, "how many streams carry a snapshot away from here (default 4)")
+	flags.IntVar(&opts.lanes, "lanes", 4, "how many streams carry a snapshot away from here")
 	flags.BoolVarP(&opts.verbose, "verbose", "v", false, "log everything")
-	_ = cmd.MarkFlagRequired("name")
+	flags.BoolVar(&opts.tied, "until-stdin-ends", false, "end when stdin does")
+	flags.Lookup("until-stdin-ends").Hidden = true // for whoever starts nodes and may be killed
+	require(cmd, "name")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		switch {
+		case opts.lanes < 1 || opts.lanes > lanesMax:
+			return usagef("--lanes must be from 1 to %d", lanesMax)
+		case opts.daemon == "" && (opts.create || opts.fill > 0):
+			return usagef("--create and --fill need --daemon")
+		}
 		ctx, stop := withSignals(cmd.Context())
 		defer stop()
-		return runNode(ctx, cmd, opts)
+		if opts.tied {
+			ctx = untilEnd(ctx, cmd.InOrStdin())
+		}
+		return runNode(ctx, cmd.ErrOrStderr(), opts)
 	}
 	return cmd
 }
 
+const lanesMax = 32
+
+// untilEnd gives a context that ends when r does. The reading ends with the
+// process at the latest: stdin has no deadline.
+func untilEnd(ctx context.Context, r io.Reader) context.Context {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		_, _ = io.Copy(io.Discard, r)
+		cancel(errors.New("stdin has ended"))
+	}()
+	return ctx
+}
+
 // runNode runs until ctx ends.
-func runNode(ctx context.Context, cmd *cobra.Command, opts nodeOptions) error {
+func runNode(ctx context.Context, stderr io.Writer, opts nodeOptions) error {
 	file, me, err := loadCluster(opts.cluster, opts.name)
 	if err != nil {
 		return err
@@ -81,16 +118,15 @@ func runNode(ctx context.Context, cmd *cobra.Command, opts nodeOptions) error {
 	if err != nil {
 		return err
 	}
-	level := slog.LevelInfo
-	if opts.verbose {
-		level = slog.LevelDebug
-	}
-	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
+	log := newLog(stderr, opts.verbose)
 	dir := file.DataDir(me.Name)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
 	j, err := boltjournal.Open(filepath.Join(dir, "journal.db"), boltjournal.Options{})
+	if errors.Is(err, boltjournal.ErrLocked) {
+		return fmt.Errorf("node %s runs already, in another process: %w", me.Name, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -98,7 +134,7 @@ func runNode(ctx context.Context, cmd *cobra.Command, opts nodeOptions) error {
 	var listener net.Listener
 	if me.HTTP != "" {
 		if listener, err = net.Listen("tcp", me.HTTP); err != nil {
-			return fmt.Errorf("node %s: http address: %w: free it, or change it in %s", me.Name, err, file.Path())
+			return fmt.Errorf("node %s cannot serve HTTP: %w; free the port, or change http in %s", me.Name, err, file.Path())
 		}
 		defer listener.Close()
 	}
@@ -114,90 +150,138 @@ func runNode(ctx context.Context, cmd *cobra.Command, opts nodeOptions) error {
 		return err
 	}
 	if err := host.Endpoint().Listen(me.Addr); err != nil {
-		return fmt.Errorf("node %s: addr: %w: is it running already? If not, change it in %s", me.Name, err, file.Path())
+		return fmt.Errorf("node %s cannot listen for other nodes: %w; free the port, or change addr in %s", me.Name, err, file.Path())
 	}
-	front := &front{file: file, host: host, name: opts.daemon, log: log}
-	server := &http.Server{Handler: front, ReadHeaderTimeout: 10 * time.Second}
+	n := &node{file: file, me: me, opts: opts, host: host, listener: listener, log: log}
+	n.server = &http.Server{
+		Handler: newFront(file, host, opts.daemon, log), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	return n.run(ctx)
+}
 
+// node is a running node.
+type node struct {
+	file     *cluster.File
+	me       cluster.Node
+	opts     nodeOptions
+	host     *daemon.Host
+	listener net.Listener // nil: no HTTP
+	server   *http.Server
+	log      *slog.Logger
+}
+
+// run serves until ctx ends, or something fails.
+func (n *node) run(ctx context.Context) error {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	g := new(errgroup.Group)
-	g.Go(func() error {
-		err := host.Run(ctx)
-		end(err)
-		return err
-	})
-	if opts.daemon != "" {
-		if err := ensureDaemon(ctx, file, host, opts); err != nil {
-			end(err)
-			_ = g.Wait()
+	// The host goes on until the requests under way have been answered.
+	hostCtx, endHost := context.WithCancel(context.WithoutCancel(ctx))
+	defer endHost()
+	var g errgroup.Group
+	part := func(f func() error) {
+		g.Go(func() error {
+			err := f()
+			if err != nil {
+				end(err)
+			}
 			return err
+		})
+	}
+	part(func() error { return n.host.Run(hostCtx) })
+	part(func() error { return n.serve(ctx) })
+	<-ctx.Done()
+	n.log.Info("node is ending", "cause", context.Cause(ctx))
+	return n.stop(endHost, &g)
+}
+
+// serve creates the daemon that was asked for, and then serves HTTP.
+func (n *node) serve(ctx context.Context) error {
+	if n.opts.daemon != "" {
+		created, err := ensureDaemon(ctx, n.file, n.host, n.opts.daemon, n.opts.create)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			return err
+		case created:
+			n.log.Info("daemon created", "name", n.opts.daemon)
 		}
 	}
 	select {
-	case <-host.Ready():
+	case <-n.host.Ready():
 	case <-ctx.Done():
+		return nil
 	}
-	if listener != nil {
-		g.Go(func() error {
-			if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-				end(err)
-				return err
-			}
-			return nil
-		})
+	n.tellUp()
+	if n.listener == nil {
+		return nil
 	}
-	if ctx.Err() == nil {
-		log.Info("node is up", "name", me.Name, "id", me.ID(), "addr", me.Addr, "http", me.HTTP, "pid", os.Getpid())
-		for _, st := range host.List() {
-			log.Info("daemon", "name", st.Name, "state", st.State, "authority", st.Authority, "epoch", st.Epoch, "seq", st.Head.Seq)
-		}
+	if err := n.server.Serve(n.listener); !errors.Is(err, http.ErrServerClosed) {
+		return err
 	}
-	<-ctx.Done()
-	log.Info("node is ending")
-	return stopNode(server, g)
+	return nil
 }
 
-// stopNode ends the HTTP server while the daemons close, and waits for both.
-func stopNode(server *http.Server, g *errgroup.Group) error {
-	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
-	defer cancel()
-	if err := server.Shutdown(ctx); err != nil {
-		_ = server.Close()
+// tellUp says where the node and its daemons are found.
+func (n *node) tellUp() {
+	base := "none"
+	if n.listener != nil {
+		base = "http://" + n.listener.Addr().String()
 	}
+	n.log.Info("node is up", "name", n.me.Name, "http", base, "addr", n.me.Addr, "pid", os.Getpid(), "id", n.me.ID())
+	for _, st := range n.host.List() {
+		if st.Authority {
+			n.log.Info("daemon is here", "name", st.Name, "url", base+daemonsPrefix+url.PathEscape(st.Name), "epoch", st.Epoch, "seq", st.Head.Seq)
+		} else {
+			n.log.Info("daemon is known", "name", st.Name, "state", st.State, "with", nodeName(n.file, st.Peer), "epoch", st.Epoch)
+		}
+	}
+}
+
+// stop ends the HTTP server, then the daemons, and waits for everything.
+func (n *node) stop(endHost context.CancelFunc, g *errgroup.Group) error {
+	drain, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	err := n.server.Shutdown(drain)
+	cancel()
+	endHost()
+	rest, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
 	done := make(chan error, 1)
 	go func() { done <- g.Wait() }()
+	if err != nil { // those that waited for a move get their answer now
+		if n.server.Shutdown(rest) != nil {
+			_ = n.server.Close()
+		}
+	}
 	select {
 	case err := <-done:
 		return err
-	case <-ctx.Done():
-		return errors.New("the node did not end in time and was cut off")
+	case <-rest.Done():
+		return errors.New("the node did not end in time and was cut off; its daemons go on from their journal at the next start")
 	}
 }
 
-// ensureDaemon creates the daemon if it is nowhere.
-func ensureDaemon(ctx context.Context, file *cluster.File, host *daemon.Host, opts nodeOptions) error {
-	name := opts.daemon
-	if _, err := host.Status(ctx, name); !errors.Is(err, daemon.ErrUnknownDaemon) {
-		return err // here, or moved away from here: the record decides
+// newLog is for a person at a terminal: the time of day, and no level where
+// nothing is wrong.
+func newLog(w io.Writer, verbose bool) *slog.Logger {
+	level := slog.LevelInfo
+	if verbose {
+		level = slog.LevelDebug
 	}
-	if !opts.create {
-		found, unsure, err := whoHas(ctx, file, host, name)
-		switch {
-		case err != nil:
-			return err
-		case found != "":
-			// The usual restart of a node whose daemon lives elsewhere now.
-			return nil
-		case len(unsure) > 0:
-			return fmt.Errorf("cannot tell whether daemon %q exists already: no answer from node %s; mend that, or use --create if the daemon is nowhere",
-				name, join(unsure))
-		}
-	}
-	if err := host.Create(ctx, name, "kv"); err != nil {
-		return fmt.Errorf("create daemon %q: %w", name, err)
-	}
-	return nil
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{
+		Level: level,
+		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+			switch {
+			case len(groups) > 0:
+			case a.Key == slog.TimeKey:
+				return slog.String(a.Key, a.Value.Time().Format("15:04:05.000"))
+			case a.Key == slog.LevelKey && a.Value.Any() == slog.LevelInfo:
+				return slog.Attr{}
+			}
+			return a
+		},
+	}))
 }
 
 func closeJournal(log *slog.Logger, j journal.Journal) {

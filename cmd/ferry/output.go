@@ -4,14 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-
-	"github.com/spf13/pflag"
 )
-
-// jsonFlag adds --json to a command that prints a result.
-func jsonFlag(flags *pflag.FlagSet) *bool {
-	return flags.Bool("json", false, "print one JSON object on one line, and nothing else, on stdout")
-}
 
 // printJSON writes v as one object: on one line for machines, on several for people.
 func printJSON(w io.Writer, v any, oneLine bool) error {

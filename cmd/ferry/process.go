@@ -25,28 +25,26 @@ type process struct {
 	err   error         // of Wait, before done is closed
 }
 
-// command is this program with other arguments.
-func (d *demo) command(ctx context.Context, args ...string) (*exec.Cmd, error) {
+// command is this program with other arguments, in a process group of its own:
+// Ctrl-C at a terminal is for this process, which then ends the others in order.
+func (d *demo) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, d.opts.exe, args...)
 	cmd.Env = append(os.Environ(), d.opts.env...)
-	// Ctrl-C at a terminal reaches the whole foreground group: migrate cancels
-	// by it, and this process ends the nodes.
+	cmd.SysProcAttr = ownGroup()
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second
-	return cmd, nil
+	return cmd
 }
 
-// start starts a process that stopAll will end.
-func (d *demo) start(_ context.Context, name string, args ...string) (*process, error) {
+// start starts a process that stopAll will end, and that ends by itself should
+// this process be killed: its input ends then.
+func (d *demo) start(name string, args ...string) (*process, error) {
 	log, err := os.Create(d.path(strings.ReplaceAll(name, " ", "-") + ".log"))
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(d.opts.exe, args...)
-	cmd.Env = append(os.Environ(), d.opts.env...)
+	cmd := d.command(context.Background(), args...)
 	cmd.Stdout, cmd.Stderr = log, log
-	// A group of its own: Ctrl-C is for this process, which then ends them in order.
-	cmd.SysProcAttr = ownGroup()
 	p := &process{name: name, cmd: cmd, log: log, done: make(chan struct{})}
 	if p.stdin, err = cmd.StdinPipe(); err == nil {
 		err = cmd.Start()
@@ -92,6 +90,9 @@ func (p *process) lastLine() string {
 	return string(lines[len(lines)-1])
 }
 
+// endTimeout is how long a process may take to end on SIGTERM.
+const endTimeout = 2 * (drainTimeout + stopTimeout)
+
 // stopAll ends what still runs, last started first.
 func (d *demo) stopAll() (err error) {
 	for i := len(d.procs) - 1; i >= 0; i-- {
@@ -102,7 +103,7 @@ func (d *demo) stopAll() (err error) {
 	for _, p := range d.procs {
 		select {
 		case <-p.done:
-		case <-time.After(2 * stopTimeout):
+		case <-time.After(endTimeout):
 			err = errors.Join(err, fmt.Errorf("%s did not end on SIGTERM and was killed", p.name))
 			_ = p.cmd.Process.Kill()
 			<-p.done

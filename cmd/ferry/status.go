@@ -37,7 +37,7 @@ machine and which may orchestrate; --as chooses another.`,
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		ctx, stop := withSignals(cmd.Context())
 		defer stop()
-		file, err := cluster.Load(path)
+		file, err := readCluster(path)
 		if err != nil {
 			return err
 		}
@@ -150,16 +150,6 @@ func describeReport(file *cluster.File, r proto0500.Report) daemonStatus {
 		d.Orchestrator = nodeName(file, r.Orchestrator)
 	}
 	return d
-}
-
-// authority says whether the reporting node accepts the daemon's writes, now or
-// when a freeze has ended.
-func authority(r proto0500.Report) bool {
-	switch r.State {
-	case proto0500.StateServing, proto0500.StateBegun, proto0500.StateCopying, proto0500.StateFrozen:
-		return r.Copy
-	}
-	return false
 }
 
 func writeStatus(w io.Writer, res statusResult) error {

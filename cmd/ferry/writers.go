@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"sync"
 	"time"
@@ -47,17 +46,13 @@ func newWritersCmd() *cobra.Command {
 	flags.IntVar(&opts.bytes, "bytes", 100, "bytes of a value")
 	flags.StringVar(&opts.records, "records", "", "file for the records")
 	flags.StringVar(&opts.timings, "timings", "", "file for the times")
-	for _, name := range []string{"nodes", "records", "timings"} {
-		_ = cmd.MarkFlagRequired(name)
-	}
+	require(cmd, "nodes", "records", "timings")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		ctx, cancel := context.WithCancel(cmd.Context())
-		defer cancel()
-		go func() { // ends with the process at the latest: stdin has no deadline
-			_, _ = io.Copy(io.Discard, cmd.InOrStdin())
-			cancel()
-		}()
-		return runWriters(ctx, opts)
+		switch {
+		case opts.rate < 1 || opts.clients < 1:
+			return usagef("--rate and --clients must be above 0")
+		}
+		return runWriters(untilEnd(cmd.Context(), cmd.InOrStdin()), opts)
 	}
 	return cmd
 }
@@ -121,7 +116,7 @@ func runWriters(ctx context.Context, opts writersOptions) (err error) {
 		due time.Time
 	}
 	due := make(chan write, dueMax)
-	var g errgroup.Group
+	g, ctx := errgroup.WithContext(ctx) // the first failure ends the writing
 	for range opts.clients {
 		g.Go(func() error {
 			value := make([]byte, max(opts.bytes, 8))

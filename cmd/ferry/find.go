@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"ferry/cluster"
+	"ferry/identity"
+	"ferry/journal"
+	"ferry/orchestrator"
+	"ferry/proto0500"
+)
+
+// asker is an orchestrator that only asks: it moves nothing, so that a journal
+// in memory does.
+type asker struct {
+	*orchestrator.Orchestrator
+	cancel context.CancelFunc
+	done   chan error
+}
+
+func newAsker(file *cluster.File, key *identity.Key, log *slog.Logger) (*asker, error) {
+	o, err := orchestrator.New(orchestrator.Config{
+		Key: key, Journal: journal.NewMemory(), Resolver: file, QueryTimeout: askTimeout, Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := o.Endpoint().Listen(""); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	a := &asker{Orchestrator: o, cancel: cancel, done: make(chan error, 1)}
+	go func() { a.done <- o.Run(ctx) }()
+	return a, nil
+}
+
+func (a *asker) close() {
+	a.cancel()
+	<-a.done
+}
+
+// A daemon between two owners is at none for a moment, and a node that was just
+// started may not hear yet.
+const (
+	findTimeout = 10 * time.Second
+	findEvery   = 100 * time.Millisecond
+)
+
+// found is what the nodes say of a daemon.
+type found struct {
+	owner  cluster.Node // none while moving is true
+	report proto0500.Report
+	moving bool // it is between two nodes, of which report is one's
+}
+
+// findDaemon asks the nodes which of them has a daemon. Where a move of it is
+// just ending it asks again for a while; if that does not end, found says so.
+func findDaemon(ctx context.Context, file *cluster.File, q querier, name string) (f found, err error) {
+	ctx, cancel := context.WithTimeout(ctx, findTimeout)
+	defer cancel()
+	for {
+		f, err = pickOwner(askAll(ctx, file, q), name)
+		if err != nil || !f.moving {
+			return f, err
+		}
+		select {
+		case <-ctx.Done():
+			return f, nil
+		case <-time.After(findEvery):
+		}
+	}
+}
+
+// pickOwner finds the daemon's authority in what the nodes say.
+func pickOwner(all []answer, name string) (f found, err error) {
+	var owners, known, refused []string
+	for _, a := range all {
+		if a.err != nil {
+			refused = append(refused, fmt.Sprintf("%s (%s)", a.node.Name, oneLine(a.err.Error())))
+		}
+		for _, r := range a.reports {
+			if r.State != proto0500.StateNone {
+				known = append(known, r.Name.String())
+			}
+			switch {
+			case r.Name.String() != name:
+			case authority(r):
+				owners = append(owners, a.node.Name)
+				f = found{owner: a.node, report: r}
+			case len(owners) == 0 && (r.State == proto0500.StateRetired || r.State == proto0500.StateSealed):
+				f = found{report: r, moving: true}
+			}
+		}
+	}
+	switch {
+	case len(owners) > 1:
+		return f, fmt.Errorf("several nodes serve a daemon named %q: %s", name, join(owners))
+	case len(owners) == 1 || f.moving:
+		return f, nil
+	case len(refused) == len(all):
+		return f, fmt.Errorf("no node of the cluster can be reached: %s; start the nodes with `ferry node`", strings.Join(refused, ", "))
+	}
+	text := fmt.Sprintf("no node has daemon %q", name)
+	if len(known) > 0 {
+		text += "; there is " + join(known)
+	}
+	if len(refused) > 0 {
+		text += "; no answer from " + strings.Join(refused, ", ")
+	}
+	return f, errors.New(text)
+}
