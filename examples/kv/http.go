@@ -215,6 +215,8 @@ func (h *handler) write(w http.ResponseWriter, r *http.Request, payload []byte, 
 	switch {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		unavailable(w, "the daemon is on its way to another node, try again")
+	case errors.Is(err, daemon.ErrClosed): // it never reached the daemon
+		unavailable(w, "the node is ending, try again")
 	case errors.Is(err, daemon.ErrUnknownDaemon), errors.Is(err, daemon.ErrNotServing), errors.Is(err, daemon.ErrNoState):
 		h.elsewhere(w, r, 0)
 	default:

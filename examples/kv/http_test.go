@@ -354,7 +354,11 @@ func TestHTTPElsewhere(t *testing.T) {
 	if a := ask(t, srv, "PUT", "/kv/k", strings.NewReader("v")); a.status != 413 {
 		t.Errorf("event over the host's limit: %d %s", a.status, a.body)
 	}
-	for _, err := range []error{daemon.ErrStopped, daemon.ErrClosed, errors.New("else")} {
+	n.fail(daemon.ErrClosed)
+	if a := ask(t, srv, "PUT", "/kv/k", strings.NewReader("v")); a.status != 503 || a.header.Get("Retry-After") == "" {
+		t.Errorf("node that is ending: %d %s", a.status, a.body)
+	}
+	for _, err := range []error{daemon.ErrStopped, errors.New("else")} {
 		n.fail(err)
 		if a := ask(t, srv, "PUT", "/kv/k", strings.NewReader("v")); a.status != 500 || a.fields["outcome"] != "unknown" {
 			t.Errorf("%v: %d %s", err, a.status, a.body)
