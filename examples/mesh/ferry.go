@@ -48,7 +48,7 @@ func (n *Node) Create(ctx context.Context, name, kind string) error {
 
 // Move moves a daemon to another node. Only the mover can.
 func (n *Node) Move(ctx context.Context, name string, to identity.NodeID) (orchestrator.Result, error) {
-	owner, err := n.table.owner(name)
+	owner, err := n.table.owner(ctx, name)
 	if err != nil {
 		return orchestrator.Result{}, err
 	}
@@ -66,7 +66,7 @@ const hopsMax = 8
 func (n *Node) Write(ctx context.Context, name string, payload []byte) (proto0500.Seq, error) {
 	m := message{Kind: "write", Daemon: name, Payload: payload}
 	for range hopsMax {
-		owner, err := n.table.owner(name)
+		owner, err := n.table.owner(ctx, name)
 		if err != nil {
 			return 0, err
 		}

@@ -241,7 +241,7 @@ func write(ctx context.Context, t *testing.T, nodes []*node) *writers {
 		w.wg.Go(func() {
 			for i := 0; ; i++ {
 				note := fmt.Sprintf("%s%d", n.name, i)
-				seq, err := w.one(ctx, n, note)
+				seq, err := n.Write(ctx, "notes", []byte(note))
 				if err != nil {
 					t.Errorf("%s: write %d: %v", n.name, i, err)
 					return
@@ -267,22 +267,6 @@ func write(ctx context.Context, t *testing.T, nodes []*node) *writers {
 		})
 	}
 	return w
-}
-
-// one retries while gossip has not yet told the node who serves the daemon.
-func (w *writers) one(ctx context.Context, n *node, note string) (seq proto0500.Seq, err error) {
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for {
-		if _, err := n.table.owner("notes"); err == nil {
-			return n.Write(ctx, "notes", []byte(note))
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return 0, ctx.Err()
-		}
-	}
 }
 
 // more waits for n further writes.

@@ -18,11 +18,13 @@ type table struct {
 	mu     sync.Mutex
 	nodes  map[identity.NodeID]transport.Address
 	owners map[string]daemon.Authority
+	news   chan struct{} // closed when owners has changed
 }
 
 func (t *table) init() {
 	t.nodes = make(map[identity.NodeID]transport.Address)
 	t.owners = make(map[string]daemon.Authority)
+	t.news = make(chan struct{})
 }
 
 func (t *table) meet(a transport.Address) {
@@ -60,16 +62,26 @@ func (t *table) learn(a daemon.Authority) {
 		a.Origin = known.Origin // a hint from a refused write
 	}
 	t.owners[a.Name] = a
+	close(t.news)
+	t.news = make(chan struct{})
 }
 
-func (t *table) owner(name string) (daemon.Authority, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	a, ok := t.owners[name]
-	if !ok {
-		return a, fmt.Errorf("mesh: nobody is known to serve %q", name)
+// owner waits until the mesh knows who serves a daemon, or ctx ends.
+func (t *table) owner(ctx context.Context, name string) (daemon.Authority, error) {
+	for {
+		t.mu.Lock()
+		a, ok := t.owners[name]
+		news := t.news
+		t.mu.Unlock()
+		if ok {
+			return a, nil
+		}
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return a, fmt.Errorf("mesh: nobody is known to serve %q: %w", name, context.Cause(ctx))
+		}
 	}
-	return a, nil
 }
 
 func (t *table) all() []daemon.Authority {
