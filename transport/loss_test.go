@@ -14,7 +14,7 @@ import (
 // The path swallows everything: both notice within the idle timeout, streams and sessions alike.
 func TestSilentPath(t *testing.T) {
 	w := newWorld(t)
-	quick := func(c *Config) { c.KeepAlive, c.IdleTimeout = 100*time.Millisecond, 600*time.Millisecond }
+	quick := func(c *Config) { c.KeepAlive, c.IdleTimeout = 200*time.Millisecond, 2*time.Second }
 	a, b := w.listening("a", quick), w.listening("b", quick)
 	p := newPath(t, b.Addr())
 	w.set(Address{ID: b.ID(), Name: "b", Addr: p.addr(), Key: b.key.Public()})
@@ -273,7 +273,7 @@ func TestShutdownWhileDialing(t *testing.T) {
 // Somebody who connects and never speaks is not kept.
 func TestSilentDialer(t *testing.T) {
 	w := newWorld(t)
-	b := w.listening("b", func(c *Config) { c.DialTimeout = 100 * time.Millisecond })
+	b := w.listening("b", func(c *Config) { c.DialTimeout = 500 * time.Millisecond })
 	raw := dialRaw(t, w, b)
 	select {
 	case <-raw.Context().Done():

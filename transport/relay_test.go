@@ -8,7 +8,6 @@ import (
 	"io"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"ferry/identity"
 )
@@ -17,7 +16,6 @@ import (
 func relayWorld(t *testing.T, forge func(dst, src *Stream)) (a, b, o *node) {
 	w := newWorld(t)
 	closed := func(c *Config) {
-		c.DialTimeout = 2 * time.Second
 		c.RelayFrom = func(relay, _ identity.NodeID) error {
 			if relay != testKey(t, "o").NodeID() {
 				return errors.New("only o may relay")
@@ -74,7 +72,7 @@ func TestRelay(t *testing.T) {
 	for _, s := range []*Session{as, bs} {
 		echo(t, open(t, s, Events, 0), []byte("events"))
 		for lane := range uint8(3) {
-			echo(t, open(t, s, Lane, lane), bytes.Repeat([]byte{lane}, 1<<20))
+			echo(t, open(t, s, Lane, lane), bytes.Repeat([]byte{lane}, 256<<10))
 		}
 	}
 	if got := a.session(b, o.ID()); got != as {

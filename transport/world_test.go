@@ -99,6 +99,8 @@ func (w *world) prepare(name string, edit func(*Config)) *node {
 		ended: make(chan error, 1),
 	}
 	cfg := Config{Key: n.key, Resolver: w, Handler: n, Hello: func() []byte { return []byte("hello from " + name) },
+		// Long, as tests share a busy machine; those that are about time set their own.
+		DialTimeout: patience / 2, IdleTimeout: patience / 2,
 		Log: slog.New(slog.NewTextHandler(testLog{w.t, name}, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	if edit != nil {
 		edit(&cfg)
