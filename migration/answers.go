@@ -81,7 +81,7 @@ func (m *Move) prepared(fx []MoveEffect) []MoveEffect {
 }
 
 func (m *Move) takeSnapshot(fx []MoveEffect) []MoveEffect {
-	m.step, m.mayRetire = stepCopy, true
+	m.step = stepCopy
 	e := m.rec.Epoch
 	fx = m.send(m.cfg.Source, proto0500.TakeSnapshot{DaemonOrigin: m.cfg.Origin, TargetNode: m.cfg.Target}, fx)
 	return append(fx, Arm{Timer: TimerStep, Epoch: e}, Arm{Timer: TimerPhase, Epoch: e})

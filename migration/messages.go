@@ -2,6 +2,7 @@ package migration
 
 import (
 	"ferry/frame"
+	"ferry/internal/weaken"
 	"ferry/proto0500"
 )
 
@@ -101,6 +102,8 @@ func (p *Participant) report(in Frame, m proto0500.Report, fx []Effect) ([]Effec
 	switch {
 	case in.From != p.rec.Peer:
 		return p.wrongPeer(in, fx)
+	case p.rec.State == RecordRetired && m.LiveEpoch > e && p.weak.Has(weaken.OnlyPresentEpoch):
+		return fx, nil
 	case p.rec.State == RecordRetired && m.LiveEpoch >= e:
 		return p.targetsWord(fx), nil
 	case p.isTarget() && saysOver(m, e):

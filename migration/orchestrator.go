@@ -64,7 +64,6 @@ type Move struct {
 	counted   [2]uint64 // sums of the counters that source and target have reported
 	end       Outcome   // what cancel ends in
 	why       cause
-	mayRetire bool       // the source may have been asked to copy: only its own word can end the attempt
 	said      sourceWord // askTarget: what the source has said
 
 	sourceGone, targetSeen bool // release: what has been answered
@@ -89,7 +88,7 @@ func NewMove(cfg MoveConfig) Move {
 func ResumeMove(cfg MoveConfig, rec MoveRecord) Move {
 	cfg.Origin, cfg.Source, cfg.Target = rec.Origin, rec.Source, rec.Target
 	m := NewMove(cfg)
-	m.rec, m.mayRetire = rec, true
+	m.rec = rec
 	return m
 }
 
@@ -98,6 +97,17 @@ func (m *Move) Phase() Phase { return m.phase }
 
 // Record is what the orchestrator journals of the move; Epoch is 0 before there is anything to journal.
 func (m *Move) Record() MoveRecord { return m.rec }
+
+// Doing names what the move waits for, by the step that has it: begin, prepare, copy, replay, lag, cutover, activate,
+// release, cancel, reinstate, askSource or askTarget; "" before it has started and when it is over.
+func (m *Move) Doing() string {
+	names := [...]string{
+		stepBegin: "begin", stepPrepare: "prepare", stepCopy: "copy", stepReplay: "replay", stepLag: "lag",
+		stepCutover: "cutover", stepActivate: "activate", stepRelease: "release", stepCancel: "cancel",
+		stepReinstate: "reinstate", stepAskSource: "askSource", stepAskTarget: "askTarget", stepDone: "",
+	}
+	return names[m.step]
+}
 
 // Done tells whether the move has ended.
 func (m *Move) Done() bool { return m.step == stepDone }
@@ -324,10 +334,8 @@ func (m *Move) stuck(fx []MoveEffect) []MoveEffect {
 	case stepPrepare:
 		return m.cancel(OutcomeRefused, notReady("the target does not answer"), fx)
 	case stepCancel:
-		if !m.mayRetire {
-			// Without TakeSnapshot, which only this orchestrator can send, the attempt can end in one way only.
-			return m.rolledBack(fx)
-		}
+		// Without TakeSnapshot the source has not retired. That is no outcome: while it has begun, the next move of this
+		// orchestrator to the same target takes this epoch up, and may commit it.
 		m.why = failedCause("the source does not answer; it serves on unless it has retired")
 	case stepAskSource:
 		return m.enter(stepAskTarget, append(fx, Notice{"the source does not answer"}))

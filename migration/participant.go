@@ -2,6 +2,7 @@ package migration
 
 import (
 	"ferry/frame"
+	"ferry/internal/weaken"
 	"ferry/proto0500"
 )
 
@@ -42,6 +43,8 @@ type Participant struct {
 	word     bool             // the target's own word that it is, or was, live at this epoch or later
 	released bool             // an orchestrator has released the copy
 	releaser proto0500.NodeID // who
+
+	weak weaken.Set // nothing; only the simulator's canaries turn a rule off
 }
 
 // attempt is the memory of an attempt at the record's epoch; a restart ends it. The zero value is none.
@@ -61,6 +64,9 @@ type attempt struct {
 
 // New is a participant as its record says, in no attempt. The first input must be Boot.
 func New(cfg Config, rec Record) Participant { return Participant{cfg: cfg, rec: rec} }
+
+// Weaken turns rules off, for the simulator's canaries. Nobody outside this module can make a Set that holds any.
+func (p *Participant) Weaken(s weaken.Set) { p.weak = s }
 
 // Step tells p something and appends to fx what is to be done, in this order (see Effect). copy is what the host holds
 // now. An error is a *Refused, after which p is what it was; fx may still hold an answer to the sender then.
@@ -116,6 +122,11 @@ func (p *Participant) Serving() bool {
 func (p *Participant) isSource() bool {
 	s := p.att.state
 	return s == proto0500.StateBegun || s == proto0500.StateCopying || s == proto0500.StateFrozen
+}
+
+// heldBySeal: a sealed target ends on its source's own word only (R7).
+func (p *Participant) heldBySeal() bool {
+	return p.att.state == proto0500.StateSealed && !p.weak.Has(weaken.DropAfterAck)
 }
 
 func (p *Participant) isTarget() bool {
@@ -213,7 +224,7 @@ func (p *Participant) failed(in Failed, fx []Effect) ([]Effect, error) {
 	switch {
 	case p.sourceOf(in.Epoch):
 		return p.abort(in.Reason, 0, fx), nil
-	case p.targetOf(in.Epoch) && p.att.state == proto0500.StateSealed:
+	case p.targetOf(in.Epoch) && p.heldBySeal():
 		return p.askSource(fx), nil
 	case p.targetOf(in.Epoch):
 		return p.drop(in.Reason, 0, fx), nil
@@ -238,6 +249,8 @@ func (p *Participant) fired(in Fired, fx []Effect) ([]Effect, error) {
 		return p.thaw(fx), nil
 	case in.Timer == TimerAsk && p.rec.State == RecordRetired && !p.word:
 		return append(p.askTarget(fx), Arm{Timer: TimerAsk, Epoch: in.Epoch}), nil
+	case in.Timer == TimerAsk && state == proto0500.StateSealed && !p.heldBySeal():
+		return p.drop(idle, 0, fx), nil // a canary
 	case in.Timer == TimerAsk && state == proto0500.StateSealed:
 		return append(p.askSource(fx), Arm{Timer: TimerAsk, Epoch: in.Epoch}), nil
 	case in.Timer == TimerRetain && p.rec.State == RecordRetired && p.word:
@@ -277,9 +290,15 @@ func (p *Participant) sendFailed(r proto0500.Reason, also proto0500.NodeID, fx [
 
 // askTarget (retired) and askSource (sealed) ask the only node whose word can end the attempt (R8).
 func (p *Participant) askTarget(fx []Effect) []Effect {
+	if p.weak.Has(weaken.SourceDoesNotAsk) {
+		return fx
+	}
 	return p.send(p.rec.Peer, proto0500.ActivateTarget{DaemonOrigin: p.cfg.Origin}, fx)
 }
 
 func (p *Participant) askSource(fx []Effect) []Effect {
+	if p.weak.Has(weaken.TargetDoesNotAsk) {
+		return fx
+	}
 	return p.send(p.rec.Peer, proto0500.Query{DaemonOrigin: p.cfg.Origin}, fx)
 }

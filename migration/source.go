@@ -2,6 +2,7 @@ package migration
 
 import (
 	"ferry/frame"
+	"ferry/internal/weaken"
 	"ferry/proto0500"
 )
 
@@ -18,6 +19,9 @@ import (
 // begin hands out an epoch, on disk before it is named (R1).
 func (p *Participant) begin(copy Copy, in Frame, m proto0500.Begin, fx []Effect) ([]Effect, error) {
 	e := max(p.rec.Epoch, m.Floor) + 1
+	if p.weak.Has(weaken.EpochReused) && p.rec.Epoch > p.rec.LiveEpoch {
+		e = p.rec.Epoch
+	}
 	switch {
 	case !in.Orchestrator:
 		return p.wrongPeer(in, fx)
@@ -107,6 +111,14 @@ func (p *Participant) frozen(in Frozen, fx []Effect) ([]Effect, error) {
 	}
 	p.att.hasSeal, p.att.digest = true, in.Digest
 	p.att.seal = Position{Seq: in.Seq, Head: in.Head, Hash: in.Hash}
+	if p.weak.Has(weaken.RetiredBeforeAck) {
+		early := p.rec
+		early.State, early.SealSeq, early.SealHead, early.SealHash = RecordRetired, in.Seq, in.Head, in.Hash
+		fx = append(fx, Persist{early})
+	}
+	if p.weak.Has(weaken.ActivateBeforeRetired) {
+		fx = p.askTarget(fx)
+	}
 	return append(fx, ShipSeal{To: p.rec.Peer, Epoch: p.rec.Epoch, Seal: proto0500.Seal{
 		DaemonOrigin: p.cfg.Origin, Seq: in.Seq, Head: in.Head, HeadHash: in.Hash, StateDigest: in.Digest,
 	}}), nil
@@ -128,7 +140,7 @@ func (p *Participant) ack(in Frame, m proto0500.Ack, fx []Effect) ([]Effect, err
 		return p.wrongPeer(in, fx)
 	case !p.sourceOf(in.Epoch):
 		return fx, p.refuse("Ack", in.Epoch, "no such attempt")
-	case p.att.state != proto0500.StateFrozen || !p.att.hasSeal || acked != p.att.seal:
+	case p.att.state != proto0500.StateFrozen || !p.att.hasSeal || acked != p.att.seal && !p.weak.Has(weaken.AnySealCounts):
 		return fx, p.refuse("Ack", in.Epoch, "not of the last seal")
 	case m.StateDigest != 0 && p.att.digest != 0 && m.StateDigest != p.att.digest:
 		return p.abort(proto0500.NewReason(proto0500.CodeStateFailed, "the target's state digest differs"), 0, fx), nil
@@ -139,6 +151,9 @@ func (p *Participant) ack(in Frame, m proto0500.Ack, fx []Effect) ([]Effect, err
 	p.att = attempt{}
 	p.word, p.released, p.releaser = false, false, 0
 	fx = append(fx, Flush{Seq: acked.Seq, Digest: digest}, Persist{p.rec}, Retire{Epoch: e, Target: p.rec.Peer})
+	if p.weak.Has(weaken.EarlyRelease) {
+		fx = append(fx, DropState{})
+	}
 	// The target first: it is what the blackout waits for.
 	fx = p.askTarget(fx)
 	fx = p.send(p.rec.Orchestrator, proto0500.CleanupComplete{DaemonOrigin: p.cfg.Origin}, fx)
@@ -165,6 +180,7 @@ func (p *Participant) abort(r proto0500.Reason, also proto0500.NodeID, fx []Effe
 // retiredFailed: only the target's own refused(e) reinstates a retired source (R5); whoever else wants it ended makes
 // it ask the target.
 func (p *Participant) retiredFailed(copy Copy, in Frame, refused bool, fx []Effect) ([]Effect, error) {
+	refused = refused || in.Orchestrator && p.weak.Has(weaken.AbortAfterRetire)
 	switch {
 	case !refused && !in.Orchestrator:
 		return fx, p.refuse("MigrationFailed", in.Epoch, "NotReady is no promise")

@@ -1,6 +1,7 @@
 package migration
 
 import (
+	"ferry/internal/weaken"
 	"ferry/proto0500"
 )
 
@@ -28,6 +29,9 @@ func (p *Participant) prepare(in Frame, m proto0500.Prepare, fx []Effect) ([]Eff
 		return append(fx, Answer{To: in.From, Epoch: e}), nil
 	case notNow || p.rec.State == RecordServing || p.rec.State == RecordRetired:
 		return append(p.notReady(in, fx), Answer{To: in.From, Epoch: e}), nil
+	}
+	if in.Verdict != nil && p.weak.Has(weaken.RefusalNotRecorded) {
+		return append(fx, Send{To: in.From, Epoch: e, Message: proto0500.MigrationFailed{DaemonOrigin: p.cfg.Origin, Reason: *in.Verdict}}), nil
 	}
 	if p.isTarget() {
 		// A higher epoch was handed out, so the lower one is over.
@@ -200,6 +204,8 @@ func (p *Participant) activateTarget(copy Copy, in Frame, fx []Effect) ([]Effect
 		return p.live(in.From, fx), nil
 	case p.targetOf(e):
 		return p.notReady(in, fx), nil // does not happen with correct peers (I6)
+	case p.rec.LiveEpoch > e && p.weak.Has(weaken.LaterEpochSaysYes):
+		return append(fx, Send{To: in.From, Epoch: e, Message: proto0500.ActivateAck{DaemonOrigin: p.cfg.Origin, ReplayedSeq: copy.Seq}}), nil
 	case p.rec.LiveEpoch > e, p.rec.Epoch < e:
 		// e itself may have been refused here; or the journal was lost.
 		return append(fx, answer), nil
@@ -231,6 +237,9 @@ func (p *Participant) live(from proto0500.NodeID, fx []Effect) []Effect {
 // drop refuses: the attempt is gone before anybody is told so (R6). also is told too, if it is neither peer nor
 // orchestrator.
 func (p *Participant) drop(r proto0500.Reason, also proto0500.NodeID, fx []Effect) []Effect {
+	if p.weak.Has(weaken.RefusalKeepsAttempt) {
+		return p.sendFailed(r, also, fx)
+	}
 	p.att = attempt{}
 	fx = append(fx, DropAttempt{Epoch: p.rec.Epoch}, Disarm{TimerAttempt}, Disarm{TimerAsk})
 	return p.sendFailed(r, also, fx)
@@ -238,7 +247,7 @@ func (p *Participant) drop(r proto0500.Reason, also proto0500.NodeID, fx []Effec
 
 // targetFailed: the attempt is dropped, unless it is sealed: then only on the source's own over(e) (R7).
 func (p *Participant) targetFailed(in Frame, r proto0500.Reason, over bool, fx []Effect) []Effect {
-	if p.att.state == proto0500.StateSealed && !over {
+	if p.heldBySeal() && !over {
 		return p.askSource(fx)
 	}
 	return p.drop(r, in.From, fx)
