@@ -54,17 +54,21 @@ func (s *Sender) Send(ctx context.Context, to proto0500.NodeID, epoch frame.Epoc
 	out := outgoing{epoch: epoch, msg: b, kind: m.Kind()}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if q, dialling := s.waiting[to]; dialling {
+	q, dialling := s.waiting[to]
+	if all := s.ep.LiveAll(identity.NodeID(to)); len(all) > 0 {
+		// Also beside a dial: the node may have dialled us meanwhile, as an
+		// orchestrator does that nobody can dial.
+		s.sendAll(all, append(q, out))
+		if dialling {
+			s.waiting[to] = nil
+		}
+		return
+	}
+	if dialling {
 		if len(q) == waitingMax {
 			q = q[1:]
 		}
 		s.waiting[to] = append(q, out)
-		return
-	}
-	if all := s.ep.LiveAll(identity.NodeID(to)); len(all) > 0 {
-		for _, sess := range all {
-			s.send(sess, out)
-		}
 		return
 	}
 	s.waiting[to] = []outgoing{out}
@@ -83,12 +87,21 @@ func (s *Sender) dial(ctx context.Context, to proto0500.NodeID, relays []identit
 	defer s.mu.Unlock()
 	queue := s.waiting[to]
 	delete(s.waiting, to)
-	if err != nil {
+	switch all := s.ep.LiveAll(identity.NodeID(to)); {
+	case len(all) > 0:
+		s.sendAll(all, queue)
+	case err == nil:
+		s.sendAll([]*transport.Session{sess}, queue)
+	default:
 		s.log.Debug("node cannot be reached", "node", identity.NodeID(to), "dropped", len(queue), "err", err)
-		return
 	}
+}
+
+func (s *Sender) sendAll(all []*transport.Session, queue []outgoing) {
 	for _, out := range queue {
-		s.send(sess, out)
+		for _, sess := range all {
+			s.send(sess, out)
+		}
 	}
 }
 
