@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -49,9 +48,9 @@ func wantRolledBack(t *testing.T, m *proc, within time.Duration, says string) {
 // kill -9 of the target in the transfer: the move is rolled back within 10 s,
 // and the next one succeeds.
 func TestKillTarget(t *testing.T) {
-	t.Parallel()
+	slow(t)
 	w := newWorld(t, "a", "b", "o")
-	w.slowTransfer("a", "b")
+	there, back := w.slowTransfer("a", "b")
 	w.node("a", "--daemon", "orders", "--fill", "16MiB")
 	b := w.node("b")
 	l := newLoop(t, w.url("a"), "w/")
@@ -72,7 +71,7 @@ func TestKillTarget(t *testing.T) {
 	}
 
 	b.signal(syscall.SIGKILL)
-	wantRolledBack(t, m, noticed, "lost the target")
+	wantRolledBack(t, m, noticed, "lost")
 	l.more(20)
 	w.owner("orders", "a")
 	st = w.status()
@@ -80,6 +79,8 @@ func TestKillTarget(t *testing.T) {
 		t.Errorf("status with b down: %+v", st)
 	}
 	w.node("b")
+	there.hurry()
+	back.hurry()
 	w.migrate(exitDone, "orders", "b")
 	l.more(20)
 	records := l.end()
@@ -89,7 +90,7 @@ func TestKillTarget(t *testing.T) {
 
 // A path that goes silent is noticed like a target that dies.
 func TestPathGoesSilent(t *testing.T) {
-	t.Parallel()
+	slow(t)
 	w := newWorld(t, "a", "b", "o")
 	there, back := w.slowTransfer("a", "b")
 	w.node("a", "--daemon", "orders", "--fill", "16MiB")
@@ -97,14 +98,14 @@ func TestPathGoesSilent(t *testing.T) {
 	m := w.transferring("orders", "b")
 	there.swallow()
 	back.swallow()
-	wantRolledBack(t, m, noticed, "lost the ")
+	wantRolledBack(t, m, noticed, "lost")
 	w.serving("a", "orders")
 }
 
 // kill -9 of the orchestrator in the transfer: the source serves on, and the
 // next ferry migrate succeeds, however soon it comes.
 func TestKillOrchestrator(t *testing.T) {
-	t.Parallel()
+	slow(t)
 	for _, c := range []struct {
 		name string
 		to   string // of the second one
@@ -116,7 +117,7 @@ func TestKillOrchestrator(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, "a", "b", "c", "o")
-			w.slowTransfer("a", "b")
+			there, back := w.slowTransfer("a", "b")
 			w.node("a", "--daemon", "orders", "--fill", "16MiB")
 			w.node("b")
 			w.node("c")
@@ -126,6 +127,8 @@ func TestKillOrchestrator(t *testing.T) {
 			m.exit(patience)
 			l.more(5)
 			w.owner("orders", "a", "b", "c")
+			there.hurry()
+			back.hurry()
 			res, r := w.migrate(exitDone, "orders", c.to)
 			if res.Outcome != "committed" || res.To != c.to || !strings.Contains(r.stderr, c.says) {
 				t.Errorf("%+v: %s", res, r.stderr)
@@ -141,9 +144,10 @@ func TestKillOrchestrator(t *testing.T) {
 // Without an orchestrator that comes back the source ends the move by itself, and
 // the next one begins anew.
 func TestOrchestratorStaysAway(t *testing.T) {
-	t.Parallel()
+	slow(t)
 	w := newWorld(t, "a", "b", "o", "p")
-	w.slowTransfer("a", "b")
+	there, back := w.slowTransfer("a", "b")
+	w.node("p") // only so that nobody waits for it
 	w.node("a", "--daemon", "orders", "--fill", "40MiB")
 	w.node("b")
 	m := w.transferring("orders", "b")
@@ -164,6 +168,8 @@ func TestOrchestratorStaysAway(t *testing.T) {
 	})
 	t.Logf("ended by the source after %v", time.Since(begun))
 	w.serving("a", "orders")
+	there.hurry()
+	back.hurry()
 	if res, _ := w.migrate(exitDone, "orders", "b"); res.Epoch == "1" {
 		t.Errorf("%+v", res)
 	}
@@ -172,9 +178,9 @@ func TestOrchestratorStaysAway(t *testing.T) {
 
 // Ctrl-C in the transfer is a clean cancel.
 func TestInterruptMigrate(t *testing.T) {
-	t.Parallel()
+	slow(t)
 	w := newWorld(t, "a", "b", "o")
-	w.slowTransfer("a", "b")
+	there, back := w.slowTransfer("a", "b")
 	a := w.node("a", "--daemon", "orders", "--fill", "16MiB")
 	w.node("b")
 	m := w.transferring("orders", "b")
@@ -195,6 +201,8 @@ func TestInterruptMigrate(t *testing.T) {
 	}
 	w.node("a")
 	w.serving("a", "orders")
+	there.hurry()
+	back.hurry()
 	w.migrate(exitDone, "orders", "b")
 	w.owner("orders", "b", "a")
 }
@@ -202,7 +210,7 @@ func TestInterruptMigrate(t *testing.T) {
 // SIGTERM of a node under writes: no writer is left without knowing what became
 // of its write, neither at the owner nor at the one that was just moved away from.
 func TestEndUnderWrites(t *testing.T) {
-	t.Parallel()
+	slow(t)
 	w := newWorld(t, "a", "b", "o")
 	a := w.node("a", "--daemon", "orders")
 	b := w.node("b")
@@ -222,7 +230,7 @@ func TestEndUnderWrites(t *testing.T) {
 				key, value := fmt.Appendf(nil, "%d/%06d", c, n), fmt.Appendf(nil, "value %d", n)
 				seq, err := client.Put(ctx, key, value)
 				if err != nil {
-					if ctx.Err() == nil || errors.Is(err, kv.ErrUnknownOutcome) && ctx.Err() == nil {
+					if ctx.Err() == nil {
 						t.Errorf("%s: %v", key, err)
 					}
 					return
@@ -268,7 +276,7 @@ func TestEndUnderWrites(t *testing.T) {
 
 // With the path between a and b blocked the move goes through o.
 func TestMoveThroughOrchestrator(t *testing.T) {
-	t.Parallel()
+	slow(t)
 	w := newWorld(t, "a", "b", "o")
 	w.reroute("a", "b", newSlowPath(t, w.find("b").Addr, 0).addr())
 	w.reroute("b", "a", newSlowPath(t, w.find("a").Addr, 0).addr())

@@ -81,10 +81,7 @@ Everything lies in a temporary directory, or in --keep DIR: the cluster file, ke
 		} else {
 			err = rep.write(cmd.OutOrStdout())
 		}
-		if err == nil && !rep.Passed {
-			err = fmt.Errorf("the check failed: %s", rep.Fault)
-		}
-		return err
+		return errors.Join(rep.verdict(), err)
 	}
 	return cmd
 }
@@ -106,7 +103,10 @@ func runDemo(ctx context.Context, stderr io.Writer, opts demoOptions) (rep *demo
 	}
 	made, err := cluster.Init(dir, cluster.Options{})
 	if err != nil {
-		return nil, initError(err)
+		if errors.Is(err, cluster.ErrExists) {
+			err = fmt.Errorf("%w: --keep needs a directory without one", err)
+		}
+		return nil, err
 	}
 	d := &demo{opts: opts, dir: dir, file: made.File, stderr: stderr}
 	defer func() {

@@ -105,7 +105,8 @@ func (r *demoReport) judge(v kv.Report, a, b kv.State, twin string, twinErr erro
 	case v.Acked == 0:
 		r.Fault = "no write was acknowledged"
 	case !v.OK():
-		r.Fault = v.First
+		r.Fault = fmt.Sprintf("%s lost, %d doubled, %d under another number, %s in the chain; the first: %s",
+			plural(v.Lost, "event"), v.Doubled, v.Reordered, plural(v.Broken, "break"), v.First)
 	case v.Unacked > 0:
 		r.Fault = fmt.Sprintf("%d events in the log were never acknowledged", v.Unacked)
 	case !r.HeadsEqual:
@@ -119,6 +120,14 @@ func (r *demoReport) judge(v kv.Report, a, b kv.State, twin string, twinErr erro
 	default:
 		r.Passed = true
 	}
+}
+
+// verdict is the command's error.
+func (r *demoReport) verdict() error {
+	if r.Passed {
+		return nil
+	}
+	return fmt.Errorf("the check failed: %s", r.Fault)
 }
 
 func (r *demoReport) write(w io.Writer) error {

@@ -56,5 +56,5 @@ func isElsewhere(ctx context.Context, file *cluster.File, host *daemon.Host, nam
 
 // unreachable says that nobody was there.
 func unreachable(err error) bool {
-	return errors.Is(err, transport.ErrTimeout) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, transport.ErrLost)
+	return errors.Is(err, transport.ErrTimeout) || errors.Is(err, transport.ErrLost)
 }

@@ -55,7 +55,8 @@ const (
 type found struct {
 	owner  cluster.Node // none while moving is true
 	report proto0500.Report
-	moving bool // it is between two nodes, of which report is one's
+	moving bool             // it is between two nodes, of which report is one's
+	silent map[string]error // the nodes that gave no answer
 }
 
 // findDaemon asks the nodes which of them has a daemon. Where a move of it is
@@ -79,8 +80,11 @@ func findDaemon(ctx context.Context, file *cluster.File, q querier, name string)
 // pickOwner finds the daemon's authority in what the nodes say.
 func pickOwner(all []answer, name string) (f found, err error) {
 	var owners, known, refused []string
+	silent := make(map[string]error)
+	defer func() { f.silent = silent }()
 	for _, a := range all {
 		if a.err != nil {
+			silent[a.node.Name] = a.err
 			refused = append(refused, fmt.Sprintf("%s (%s)", a.node.Name, oneLine(a.err.Error())))
 		}
 		for _, r := range a.reports {

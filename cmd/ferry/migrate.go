@@ -100,6 +100,7 @@ func runMigrate(ctx context.Context, stderr io.Writer, opts migrateOptions) (mov
 	if opts.verbose {
 		m.log = newLog(stderr, true)
 	}
+	m.log = chaosFor(opts.as).log(m.log)
 	var err error
 	if m.file, m.me, err = loadCluster(opts.cluster, opts.as); err != nil {
 		return moveResult{}, err
@@ -124,6 +125,10 @@ func runMigrate(ctx context.Context, stderr io.Writer, opts migrateOptions) (mov
 	f, err := findDaemon(ctx, m.file, asker, opts.daemon)
 	asker.close()
 	if err != nil {
+		if _, e := os.Stat(nodeJournal(m.file, m.me.Name)); e == nil {
+			// It runs a node of that name too, which it cannot ask.
+			err = fmt.Errorf("%w; %s itself, which is not asked, may have it: the orchestrator must be a third node", err, m.me.Name)
+		}
 		return moveResult{}, err
 	}
 	return m.move(ctx, f)
@@ -177,6 +182,9 @@ func (m *mover) move(ctx context.Context, f found) (res moveResult, err error) {
 		return res, usagef("--as %s is where the daemon is: the orchestrator must be a third node", m.me.Name)
 	case m.opts.dryRun && f.report.State != proto0500.StateServing:
 		return res, fmt.Errorf("daemon %q is being moved now, which --dry-run leaves alone: wait until that has ended", m.opts.daemon)
+	}
+	if err := f.silent[m.to.Name]; err != nil {
+		return res, fmt.Errorf("target %s does not answer: %w; start it with `ferry node`, or mend the way there", m.to.Name, err)
 	}
 	h, err := o.Migrate(ctx, orchestrator.Move{
 		Daemon: f.report.DaemonOrigin, Source: proto0500.NodeID(f.owner.ID()), Target: proto0500.NodeID(m.to.ID()), DryRun: m.opts.dryRun,
@@ -267,5 +275,5 @@ func (m *mover) openJournal(origin proto0500.Origin) (journal.Journal, error) {
 	if errors.Is(err, boltjournal.ErrLocked) {
 		return nil, fmt.Errorf("%s is moving daemon %q already, in another process: wait for it, or end it", m.me.Name, m.opts.daemon)
 	}
-	return j, err
+	return chaosFor(m.me.Name).journal(j), err
 }

@@ -163,10 +163,10 @@ func (r *moveResult) sentence() string {
 		return text
 	}
 	return text + fmt.Sprintf(": %s in %s over %s, %s beside them, %.1f s, blackout %.1f ms", size(r.BytesMoved),
-		plural(r.Chunks, "chunk"), plural(uint64(len(r.Lanes)), "lane"), plural(r.Events, "event"), r.Seconds, r.BlackoutMs)
+		plural(r.Chunks, "chunk"), plural(len(r.Lanes), "lane"), plural(r.Events, "event"), r.Seconds, r.BlackoutMs)
 }
 
-func plural(n uint64, what string) string {
+func plural[N int | uint64](n N, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}

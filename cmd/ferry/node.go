@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,8 +25,10 @@ import (
 )
 
 const (
-	// drainTimeout is how long requests under way may take before the daemons
-	// close, after SIGTERM. Then those that wait for a move are told to try again.
+	// partTimeout is how long clients have to part from their connections after
+	// SIGTERM, and drainTimeout how long requests under way may then take before
+	// the daemons close. Those that wait for a move are told to try again.
+	partTimeout  = 300 * time.Millisecond
 	drainTimeout = time.Second
 	// stopTimeout is how long the rest may take; what hangs longer is cut off,
 	// which the design survives as it survives kill -9. Together they stay
@@ -118,12 +121,13 @@ func runNode(ctx context.Context, stderr io.Writer, opts nodeOptions) error {
 	if err != nil {
 		return err
 	}
-	log := newLog(stderr, opts.verbose)
+	hook := chaosFor(me.Name)
+	log := hook.log(newLog(stderr, opts.verbose))
 	dir := file.DataDir(me.Name)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	j, err := boltjournal.Open(filepath.Join(dir, "journal.db"), boltjournal.Options{})
+	j, err := boltjournal.Open(nodeJournal(file, me.Name), boltjournal.Options{})
 	if errors.Is(err, boltjournal.ErrLocked) {
 		return fmt.Errorf("node %s runs already, in another process: %w", me.Name, err)
 	}
@@ -139,8 +143,8 @@ func runNode(ctx context.Context, stderr io.Writer, opts nodeOptions) error {
 		defer listener.Close()
 	}
 	host, err := daemon.New(daemon.Config{
-		Key: key, Dir: filepath.Join(dir, "daemons"), Journal: j, Resolver: file,
-		Kinds: []daemon.Kind{kv.Kind(kv.Options{FillBytes: int64(opts.fill), FillSeed: opts.seed})}, Orchestrators: file.Orchestrators(),
+		Key: key, Dir: filepath.Join(dir, "daemons"), Journal: hook.journal(j), Resolver: file, Now: hook.now(),
+		Kinds: []daemon.Kind{hook.kind(kv.Kind(kv.Options{FillBytes: int64(opts.fill), FillSeed: opts.seed}))}, Orchestrators: file.Orchestrators(),
 		Lanes: opts.lanes, Log: log,
 		OnAuthority: func(a daemon.Authority) {
 			log.Info("authority", "daemon", a.Name, "node", nodeName(file, a.Node), "epoch", a.Epoch)
@@ -154,10 +158,15 @@ func runNode(ctx context.Context, stderr io.Writer, opts nodeOptions) error {
 	}
 	n := &node{file: file, me: me, opts: opts, host: host, listener: listener, log: log}
 	n.server = &http.Server{
-		Handler: newFront(file, host, opts.daemon, log), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		Handler: n.parting(newFront(file, host, opts.daemon, log)), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 	return n.run(ctx)
+}
+
+// nodeJournal is where a node keeps its records.
+func nodeJournal(file *cluster.File, name string) string {
+	return filepath.Join(file.DataDir(name), "journal.db")
 }
 
 // node is a running node.
@@ -169,6 +178,7 @@ type node struct {
 	listener net.Listener // nil: no HTTP
 	server   *http.Server
 	log      *slog.Logger
+	ending   atomic.Bool
 }
 
 // run serves until ctx ends, or something fails.
@@ -217,10 +227,22 @@ func (n *node) serve(ctx context.Context) error {
 	if n.listener == nil {
 		return nil
 	}
-	if err := n.server.Serve(n.listener); !errors.Is(err, http.ErrServerClosed) {
+	if err := n.server.Serve(n.listener); ctx.Err() == nil {
 		return err
 	}
 	return nil
+}
+
+// parting asks clients to let go of their connections, once the node is ending.
+// A connection that the server closes by itself may have a request on its way,
+// whose sender would never know what became of it.
+func (n *node) parting(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if n.ending.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // tellUp says where the node and its daemons are found.
@@ -241,6 +263,11 @@ func (n *node) tellUp() {
 
 // stop ends the HTTP server, then the daemons, and waits for everything.
 func (n *node) stop(endHost context.CancelFunc, g *errgroup.Group) error {
+	n.ending.Store(true)
+	if n.listener != nil {
+		_ = n.listener.Close() // Shutdown would close the idle connections with it
+	}
+	<-time.After(partTimeout)
 	drain, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	err := n.server.Shutdown(drain)
 	cancel()

@@ -88,6 +88,9 @@ func answers(ctx context.Context, file *cluster.File, q querier) iter.Seq[answer
 func askOne(ctx context.Context, q querier, n cluster.Node) answer {
 	a := answer{node: n}
 	if _, a.err = q.Endpoint().Session(ctx, n.ID()); a.err != nil {
+		if errors.Is(a.err, context.DeadlineExceeded) {
+			a.err = fmt.Errorf("%w: nothing from %s for %v", transport.ErrTimeout, n.Addr, askTimeout)
+		}
 		return a
 	}
 	a.reached = true

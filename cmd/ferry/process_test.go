@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,12 +29,26 @@ func TestMain(m *testing.M) {
 	if os.Getenv(name) == value {
 		os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 	}
+	flag.Parse()
+	// These tests wait for processes, more than they compute.
+	if err := flag.Set("test.parallel", "6"); err != nil {
+		panic(err)
+	}
 	os.Exit(m.Run())
 }
 
 // patience is how long anything may take that should take a moment: the machine
 // may be busy.
 const patience = 60 * time.Second
+
+// slow is for tests that take seconds.
+func slow(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+	t.Parallel()
+}
 
 // proc is a running ferry process.
 type proc struct {
@@ -51,13 +66,18 @@ type proc struct {
 // spawn starts ferry. It is killed when the test ends.
 func spawn(t *testing.T, args ...string) *proc {
 	t.Helper()
+	return spawnEnv(t, nil, args...)
+}
+
+func spawnEnv(t *testing.T, env []string, args ...string) *proc {
+	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := &proc{t: t, name: strings.Join(args, " "), done: make(chan struct{}), grown: make(chan struct{})}
 	p.cmd = exec.Command(exe, args...)
-	p.cmd.Env = append(os.Environ(), asFerry)
+	p.cmd.Env = append(append(os.Environ(), asFerry), env...)
 	p.cmd.SysProcAttr = ownGroup()
 	p.cmd.Stdout = &p.stdout
 	if _, err := p.cmd.StdinPipe(); err != nil { // open until the test binary ends
@@ -85,6 +105,11 @@ func spawn(t *testing.T, args ...string) *proc {
 	t.Cleanup(func() {
 		p.signal(syscall.SIGKILL)
 		<-p.done
+		for _, text := range []string{"DATA RACE", "panic:", "goroutine "} {
+			if strings.Contains(p.said(), text) {
+				t.Errorf("ferry %s: %s", p.name, text)
+			}
+		}
 		if t.Failed() {
 			t.Logf("ferry %s: exit %d\n%s", p.name, p.cmd.ProcessState.ExitCode(), p.said())
 		}

@@ -56,6 +56,9 @@ func newSlowPath(t *testing.T, addr string, bytes int) *slowPath {
 
 func (p *slowPath) addr() string { return p.front.LocalAddr().String() }
 
+// hurry lets it be as fast as it can.
+func (p *slowPath) hurry() { p.limit.SetLimit(rate.Inf) }
+
 // swallow makes the path a black hole.
 func (p *slowPath) swallow() {
 	p.mu.Lock()
@@ -125,6 +128,7 @@ func (p *slowPath) back(c *net.UDPConn, to netip.AddrPort) {
 // slowTransfer makes a transfer from one node to another take about 4 s for
 // 16 MiB, whichever of the two has dialled.
 func (w *world) slowTransfer(from, to string) (there, back *slowPath) {
+	w.t.Helper()
 	const rate = 4 << 20
 	there, back = newSlowPath(w.t, w.find(to).Addr, rate), newSlowPath(w.t, w.find(from).Addr, rate)
 	w.reroute(from, to, there.addr())

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
+	"strconv"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -50,9 +52,14 @@ machine and which may orchestrate; --as chooses another.`,
 			return err
 		}
 		if *asJSON {
-			return printJSON(cmd.OutOrStdout(), res, true)
+			err = printJSON(cmd.OutOrStdout(), res, true)
+		} else {
+			err = writeStatus(cmd.OutOrStdout(), res)
 		}
-		return writeStatus(cmd.OutOrStdout(), res)
+		if err == nil && !slices.ContainsFunc(res.Nodes, func(n nodeStatus) bool { return n.Up }) {
+			err = fmt.Errorf("no node of %s can be reached: start them with `ferry node`", file.Path())
+		}
+		return err
 	}
 	return cmd
 }
@@ -118,7 +125,7 @@ func clusterStatus(ctx context.Context, file *cluster.File, key *identity.Key) (
 	answers := askAll(ctx, file, o)
 	o.close()
 	for _, a := range answers {
-		n := nodeStatus{Name: a.node.Name, NodeID: a.node.ID().String(), Addr: a.node.Addr, Up: a.err == nil, Daemons: []daemonStatus{}}
+		n := nodeStatus{Name: a.node.Name, NodeID: strconv.FormatUint(uint64(a.node.ID()), 10), Addr: a.node.Addr, Up: a.err == nil, Daemons: []daemonStatus{}}
 		if a.err != nil {
 			n.Error = oneLine(a.err.Error())
 		}
