@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -49,7 +50,7 @@ func (h *hooks) on(point string, f func() error) {
 	if h.at == nil {
 		h.at = make(map[string]func() error)
 	}
-	h.at[point] = f
+	h.at[point] = f // nil: nothing
 }
 
 func (h *hooks) hit(point string) error {
@@ -215,3 +216,34 @@ func (n *node) fill(name string, list []string) {
 		n.write(name, []byte(l))
 	}
 }
+
+// stop is a place where a hook waits until the test has done something.
+type stop struct {
+	reached chan struct{}
+	free    chan struct{}
+	once    sync.Once
+	err     error // the hook's, set before release
+}
+
+func newStop() *stop { return &stop{reached: make(chan struct{}), free: make(chan struct{})} }
+
+// here is the hook; only its first call stops.
+func (s *stop) here() (err error) {
+	s.once.Do(func() {
+		close(s.reached)
+		<-s.free
+		err = s.err
+	})
+	return err
+}
+
+func (s *stop) wait(t testing.TB) {
+	t.Helper()
+	select {
+	case <-s.reached:
+	case <-time.After(patience):
+		t.Fatal("a hook is not reached")
+	}
+}
+
+func (s *stop) release() { close(s.free) }

@@ -110,7 +110,7 @@ func (t handler) reportAll(s *transport.Session, epoch frame.Epoch) {
 // record, so it promises nothing.
 func (t handler) unknown(s *transport.Session, epoch frame.Epoch, m proto0500.Message) {
 	switch m.(type) {
-	case proto0500.Query, proto0500.ActivateTarget, proto0500.Begin, proto0500.Release:
+	case proto0500.Query, proto0500.ActivateTarget, proto0500.Release:
 		_ = send(s, epoch, proto0500.Report{DaemonOrigin: m.Origin(), BootID: t.h.boot, Last: true})
 	case proto0500.Report, proto0500.Rejected, proto0500.Progress:
 	default:

@@ -37,15 +37,25 @@ type world struct {
 	dir  string
 	keys map[string]*identity.Key
 
+	idle time.Duration // of the nodes' sockets; 0: the default
+
 	mu   sync.Mutex
 	addr map[identity.NodeID]transport.Address
+	ends []func() // of every node, called at once
 }
 
 func newWorld(t testing.TB, names ...string) *world {
-	// Registered first, so that it runs after every node has ended.
 	ignore := goleak.IgnoreCurrent()
 	w := &world{t: t, dir: t.TempDir(), addr: make(map[identity.NodeID]transport.Address), keys: make(map[string]*identity.Key)}
-	t.Cleanup(func() { goleak.VerifyNone(t, ignore) })
+	t.Cleanup(func() {
+		// Together: each may have to wait for sessions with what is cut off.
+		var ending sync.WaitGroup
+		for _, end := range w.ends {
+			ending.Go(end)
+		}
+		ending.Wait()
+		goleak.VerifyNone(t, ignore)
+	})
 	for i, name := range names {
 		key := identity.KeyFromSeed([32]byte{byte(i + 1)})
 		w.keys[name] = key
@@ -72,8 +82,10 @@ func (w *world) log(name string) *slog.Logger {
 
 // quick is for tests that pull plugs: the loss is noticed sooner.
 func quick(c *transport.Config) {
-	c.KeepAlive, c.IdleTimeout, c.DialTimeout = 200*time.Millisecond, 1500*time.Millisecond, 1500*time.Millisecond
+	c.KeepAlive, c.IdleTimeout, c.DialTimeout = quickIdle/8, quickIdle, quickIdle
 }
+
+const quickIdle = 1500 * time.Millisecond
 
 // plug is a socket that can be cut off from others without a sign.
 type plug struct {
@@ -130,6 +142,9 @@ func (w *world) plugIn(name string, ep *transport.Endpoint) (*plug, func()) {
 	p := &plug{PacketConn: socket, not: make(map[string]bool)}
 	tr := &quic.Transport{Conn: p}
 	cfg := transport.QUICConfig()
+	if w.idle != 0 {
+		cfg.MaxIdleTimeout, cfg.KeepAlivePeriod = w.idle, w.idle/8
+	}
 	l, err := tr.Listen(&tls.Config{
 		NextProtos:         []string{transport.ALPN},
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return ep.TLSConfig(), nil },
@@ -212,7 +227,7 @@ func (w *world) run(name string, adjust func(*daemon.Config)) *node {
 	ctx, cancel := context.WithCancel(context.Background())
 	n.stop = cancel
 	go func() { n.done <- h.Run(ctx) }()
-	w.t.Cleanup(n.end)
+	w.ends = append(w.ends, n.end)
 	select {
 	case <-h.Ready():
 	case <-time.After(patience):
@@ -287,7 +302,12 @@ type third struct {
 // orchestrator starts the third node.
 func (w *world) orchestrator(j journal.Journal, adjust func(*orchestrator.Config)) *third {
 	w.t.Helper()
-	cfg := orchestrator.Config{Key: w.keys["o"], Journal: j, Resolver: w, Log: w.log("o")}
+	return w.third("o", j, adjust)
+}
+
+func (w *world) third(name string, j journal.Journal, adjust func(*orchestrator.Config)) *third {
+	w.t.Helper()
+	cfg := orchestrator.Config{Key: w.keys[name], Journal: j, Resolver: w, Log: w.log(name)}
 	if adjust != nil {
 		adjust(&cfg)
 	}
@@ -295,7 +315,7 @@ func (w *world) orchestrator(j journal.Journal, adjust func(*orchestrator.Config
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	p, unplug := w.plugIn("o", o.Endpoint())
+	p, unplug := w.plugIn(name, o.Endpoint())
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- o.Run(ctx) }()
@@ -306,7 +326,7 @@ func (w *world) orchestrator(j journal.Journal, adjust func(*orchestrator.Config
 		}
 		unplug()
 	})}
-	w.t.Cleanup(th.end)
+	w.ends = append(w.ends, th.end)
 	return th
 }
 
