@@ -22,28 +22,38 @@ import (
 // follow the daemon wherever it goes. They keep what they were answered.
 type writers struct {
 	work sync.WaitGroup
+	ctx  context.Context
 	stop context.CancelFunc
 	mu   sync.Mutex
 	acks map[proto0500.Seq]string
 	errs []error
 }
 
-func startWriters(n int, name string, nodes ...*node) *writers {
+func newWriters() *writers {
 	ctx, cancel := context.WithCancel(context.Background())
-	ws := &writers{stop: cancel, acks: make(map[proto0500.Seq]string)}
+	return &writers{ctx: ctx, stop: cancel, acks: make(map[proto0500.Seq]string)}
+}
+
+func startWriters(n int, name string, nodes ...*node) *writers {
+	ws := newWriters()
 	for id := range n {
-		ws.work.Go(func() {
-			for i := 0; ctx.Err() == nil; i++ {
-				if err := ws.one(ctx, nodes, name, fmt.Sprintf("%d: %d", id, i)); err != nil {
-					ws.mu.Lock()
-					ws.errs = append(ws.errs, err)
-					ws.mu.Unlock()
-					return
-				}
-			}
-		})
+		ws.start(fmt.Sprint(id), name, nodes...)
 	}
 	return ws
+}
+
+// start adds a writer, whose lines begin with id.
+func (ws *writers) start(id, name string, nodes ...*node) {
+	ws.work.Go(func() {
+		for i := 0; ws.ctx.Err() == nil; i++ {
+			if err := ws.one(ws.ctx, nodes, name, fmt.Sprintf("%s: %d", id, i)); err != nil {
+				ws.mu.Lock()
+				ws.errs = append(ws.errs, err)
+				ws.mu.Unlock()
+				return
+			}
+		}
+	})
 }
 
 // one writes one event, at whichever node takes it.
@@ -62,7 +72,7 @@ func (ws *writers) one(ctx context.Context, nodes []*node, name, line string) er
 			return nil
 		case moved, errors.Is(err, daemon.ErrNotServing), errors.Is(err, daemon.ErrUnknownDaemon):
 			runtime.Gosched()
-		case ctx.Err() != nil:
+		case ctx.Err() != nil, errors.Is(err, daemon.ErrClosed):
 			return nil // not accepted
 		default:
 			return err
