@@ -49,6 +49,8 @@ func (p *Participant) frame(copy Copy, in Frame, fx []Effect) ([]Effect, error) 
 		return p.query(in, fx)
 	case proto0500.Report:
 		return p.report(in, m, fx)
+	case proto0500.Force:
+		return p.force(copy, in, m, fx)
 	}
 	return p.reject(in, proto0500.RejectUnsupported, "no participant takes it", fx)
 }

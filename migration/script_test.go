@@ -208,6 +208,7 @@ func (w *world) scriptInject(t *testing.T, d *datadriven.TestData) {
 		proto0500.BufferedEvents{DaemonOrigin: testOrigin},
 		proto0500.Release{DaemonOrigin: testOrigin},
 		proto0500.Query{DaemonOrigin: testOrigin},
+		proto0500.Force{DaemonOrigin: testOrigin, DeadNode: target},
 		proto0500.ActivateTarget{DaemonOrigin: testOrigin},
 		proto0500.ActivateAck{DaemonOrigin: testOrigin},
 		proto0500.MigrationFailed{DaemonOrigin: testOrigin, Reason: proto0500.NewReason(proto0500.CodeStateFailed, "injected")},

@@ -34,6 +34,7 @@ const (
 	KindRelease        Kind = 0x8a
 	KindProgress       Kind = 0x8b
 	KindRejected       Kind = 0x8c
+	KindForce          Kind = 0x8d
 )
 
 // Extension says that the kind is not one of the crate's.
@@ -87,6 +88,8 @@ func (k Kind) String() string {
 		return "Progress"
 	case KindRejected:
 		return "Rejected"
+	case KindForce:
+		return "Force"
 	}
 	return fmt.Sprintf("kind(%d)", uint8(k))
 }

@@ -86,6 +86,8 @@ func Decode(b []byte, lim *frame.Limits) (Message, error) {
 		return decode[Progress](b, lim)
 	case KindRejected:
 		return decode[Rejected](b, lim)
+	case KindForce:
+		return decode[Force](b, lim)
 	}
 	return nil, unknownKind(b[0])
 }
