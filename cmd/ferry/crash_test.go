@@ -51,7 +51,7 @@ func TestKillTarget(t *testing.T) {
 	slow(t)
 	w := newWorld(t, "a", "b", "o")
 	there, back := w.slowTransfer("a", "b")
-	w.node("a", "--daemon", "orders", "--fill", "16MiB")
+	w.node("a", "--daemon", "orders", "--fill", "8MiB")
 	b := w.node("b")
 	l := newLoop(t, w.url("a"), "w/")
 	l.more(20)
@@ -66,7 +66,7 @@ func TestKillTarget(t *testing.T) {
 		t.Errorf("status of b in the transfer: %+v", d)
 	}
 	r := command(t, "status", "--cluster", w.path("o"))
-	if !strings.Contains(r.stdout, "copying") || !strings.Contains(r.stdout, "moved by o") {
+	if !strings.Contains(r.stdout, "copying") || !strings.Contains(r.stdout, "with b, by o") {
 		t.Errorf("for people:\n%s", r.stdout)
 	}
 
@@ -93,7 +93,7 @@ func TestPathGoesSilent(t *testing.T) {
 	slow(t)
 	w := newWorld(t, "a", "b", "o")
 	there, back := w.slowTransfer("a", "b")
-	w.node("a", "--daemon", "orders", "--fill", "16MiB")
+	w.node("a", "--daemon", "orders", "--fill", "8MiB")
 	w.node("b")
 	m := w.transferring("orders", "b")
 	there.swallow()
@@ -118,7 +118,7 @@ func TestKillOrchestrator(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, "a", "b", "c", "o")
 			there, back := w.slowTransfer("a", "b")
-			w.node("a", "--daemon", "orders", "--fill", "16MiB")
+			w.node("a", "--daemon", "orders", "--fill", "8MiB")
 			w.node("b")
 			w.node("c")
 			l := newLoop(t, w.url("a"), "w/")
@@ -148,7 +148,7 @@ func TestOrchestratorStaysAway(t *testing.T) {
 	w := newWorld(t, "a", "b", "o", "p")
 	there, back := w.slowTransfer("a", "b")
 	w.node("p") // only so that nobody waits for it
-	w.node("a", "--daemon", "orders", "--fill", "40MiB")
+	w.node("a", "--daemon", "orders", "--fill", "20MiB")
 	w.node("b")
 	m := w.transferring("orders", "b")
 	// A dry run beside it leaves it alone, and another orchestrator is told.
@@ -181,7 +181,7 @@ func TestInterruptMigrate(t *testing.T) {
 	slow(t)
 	w := newWorld(t, "a", "b", "o")
 	there, back := w.slowTransfer("a", "b")
-	a := w.node("a", "--daemon", "orders", "--fill", "16MiB")
+	a := w.node("a", "--daemon", "orders", "--fill", "8MiB")
 	w.node("b")
 	m := w.transferring("orders", "b")
 	m.signal(syscall.SIGINT)
@@ -280,12 +280,12 @@ func TestMoveThroughOrchestrator(t *testing.T) {
 	w := newWorld(t, "a", "b", "o")
 	w.reroute("a", "b", newSlowPath(t, w.find("b").Addr, 0).addr())
 	w.reroute("b", "a", newSlowPath(t, w.find("a").Addr, 0).addr())
-	w.node("a", "--daemon", "orders", "--fill", "8MiB")
+	w.node("a", "--daemon", "orders", "--fill", "4MiB")
 	w.node("b")
 	l := newLoop(t, w.url("a"), "w/")
 	l.more(20)
 	res, _ := w.migrate(exitDone, "orders", "b")
-	if res.Outcome != "committed" || res.BytesMoved < 8<<20 {
+	if res.Outcome != "committed" || res.BytesMoved < 4<<20 {
 		t.Errorf("%+v", res)
 	}
 	l.more(20)

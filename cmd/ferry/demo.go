@@ -55,7 +55,7 @@ Everything lies in a temporary directory, or in --keep DIR: the cluster file, ke
 	flags.IntVar(&opts.clients, "clients", 64, "writes that may be under way at once")
 	flags.IntVar(&opts.lanes, "lanes", 4, "streams that carry the snapshot")
 	flags.Uint64Var(&opts.seed, "seed", 1, "seed of the state")
-	flags.StringVar(&opts.keep, "keep", "", "keep everything in this directory, which must not be a cluster yet")
+	flags.StringVar(&opts.keep, "keep", "", "keep everything in `DIR`, which must not be a cluster yet")
 	flags.DurationVar(&opts.before, "before", 2*time.Second, "how long to write before the move")
 	flags.DurationVar(&opts.after, "after", 2*time.Second, "how long to write after the move")
 	asJSON := jsonFlag(flags)

@@ -9,7 +9,7 @@ import (
 
 // clusterFlag adds --cluster.
 func clusterFlag(flags *pflag.FlagSet, path *string) {
-	flags.StringVarP(path, "cluster", "c", cluster.FileName, "the cluster file")
+	flags.StringVarP(path, "cluster", "c", cluster.FileName, "the cluster `FILE`")
 }
 
 // jsonFlag adds --json to a command that prints a result.

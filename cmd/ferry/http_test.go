@@ -137,7 +137,7 @@ func TestWriteAtTargetWaits(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "a", "b", "o")
 	w.slowTransfer("a", "b")
-	w.node("a", "--daemon", "orders", "--fill", "8MiB")
+	w.node("a", "--daemon", "orders", "--fill", "4MiB")
 	w.node("b")
 	m := w.transferring("orders", "b")
 	written := make(chan error, 1)

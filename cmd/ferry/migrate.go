@@ -53,9 +53,9 @@ source and target end the move by themselves as soon as they reach each other.`,
 	}
 	flags := cmd.Flags()
 	clusterFlag(flags, &opts.cluster)
-	flags.StringVar(&opts.as, "as", "", "the node that orchestrates: a third one")
-	flags.StringVar(&opts.daemon, "daemon", "", "the daemon to move")
-	flags.StringVar(&opts.to, "to", "", "the node that it goes to")
+	flags.StringVar(&opts.as, "as", "", "the `NODE` that orchestrates: a third one")
+	flags.StringVar(&opts.daemon, "daemon", "", "the daemon `X` to move")
+	flags.StringVar(&opts.to, "to", "", "the `NODE` that it goes to")
 	flags.BoolVar(&opts.dryRun, "dry-run", false, "stop after the target has been asked whether it would take it")
 	flags.DurationVar(&opts.timeout, "timeout", 30*time.Second, "give up a phase that makes no progress for so long")
 	flags.BoolVarP(&opts.quiet, "quiet", "q", false, "show no progress")

@@ -135,7 +135,9 @@ func (b *lineBar) show(p orchestrator.Progress) {
 				line += fmt.Sprintf("  %v left", left)
 			}
 		}
-		line += fmt.Sprintf("  %d events behind", backlog(p))
+		if p.Phase < migration.PhaseCutover { // then it is nothing, and the count is still on its way
+			line += fmt.Sprintf("  %d events behind", backlog(p))
+		}
 	}
 	fmt.Fprintln(b.w, line)
 	b.begun, b.phase, b.last, b.bytes = true, p.Phase, now, done

@@ -71,8 +71,8 @@ Ctrl-C or SIGTERM ends the node within 5 seconds. Its daemons are there again wh
 	}
 	flags := cmd.Flags()
 	clusterFlag(flags, &opts.cluster)
-	flags.StringVar(&opts.name, "name", "", "which node of the cluster this is")
-	flags.StringVar(&opts.daemon, "daemon", "", "create this kv daemon if it is nowhere yet")
+	flags.StringVar(&opts.name, "name", "", "which `NODE` of the cluster this is")
+	flags.StringVar(&opts.daemon, "daemon", "", "create the kv daemon `X` if it is nowhere yet")
 	flags.BoolVar(&opts.create, "create", false, "create the daemon without asking the other nodes")
 	flags.Var(&opts.fill, "fill", "load a daemon that is created with this much seeded, incompressible state (64MiB)")
 	flags.Uint64Var(&opts.seed, "fill-seed", 1, "the seed of --fill")
@@ -247,7 +247,7 @@ func (n *node) parting(next http.Handler) http.Handler {
 
 // tellUp says where the node and its daemons are found.
 func (n *node) tellUp() {
-	base := "none"
+	base := ""
 	if n.listener != nil {
 		base = "http://" + n.listener.Addr().String()
 	}

@@ -126,10 +126,10 @@ func (p *slowPath) back(c *net.UDPConn, to netip.AddrPort) {
 }
 
 // slowTransfer makes a transfer from one node to another take about 4 s for
-// 16 MiB, whichever of the two has dialled.
+// 8 MiB, whichever of the two has dialled.
 func (w *world) slowTransfer(from, to string) (there, back *slowPath) {
 	w.t.Helper()
-	const rate = 4 << 20
+	const rate = 2 << 20
 	there, back = newSlowPath(w.t, w.find(to).Addr, rate), newSlowPath(w.t, w.find(from).Addr, rate)
 	w.reroute(from, to, there.addr())
 	w.reroute(to, from, back.addr())

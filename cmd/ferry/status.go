@@ -26,15 +26,15 @@ func newStatusCmd() *cobra.Command {
 		Long: `Ask every node of the cluster what it has: daemons, sequence numbers, chain heads, epochs, and moves under way. The nodes
 are asked over the network; no journal is opened. A node that does not answer is listed as such.
 
-The question needs a key that the nodes know: by default that of the first node of the cluster file whose key is on this
-machine and which may orchestrate; --as chooses another.`,
+The question needs a key that the nodes know: by default that of the last node of the cluster file whose key is on this
+machine and which may orchestrate; --as chooses another. A node cannot ask itself: it is not in the list.`,
 		Example: `  ferry status --cluster cluster.toml
   ferry status --cluster cluster.toml --json`,
 		Args: cobra.NoArgs,
 	}
 	flags := cmd.Flags()
 	clusterFlag(flags, &path)
-	flags.StringVar(&as, "as", "", "whose key to ask with")
+	flags.StringVar(&as, "as", "", "the `NODE` whose key to ask with")
 	asJSON := jsonFlag(flags)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		ctx, stop := withSignals(cmd.Context())
@@ -161,29 +161,38 @@ func describeReport(file *cluster.File, r proto0500.Report) daemonStatus {
 
 func writeStatus(w io.Writer, res statusResult) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "NODE\tDAEMON\tSTATE\tSEQ\tEPOCH\tHEAD\tWITH")
+	fmt.Fprintln(t, "NODE\tDAEMON\tOWNER\tSTATE\tSEQ\tEPOCH\tHEAD\tMOVE")
 	for _, n := range res.Nodes {
 		switch {
 		case !n.Up:
-			fmt.Fprintf(t, "%s\t-\tdown: %s\n", n.Name, n.Error)
+			fmt.Fprintf(t, "%s\t-\t-\tdown: %s\n", n.Name, n.Error)
 		case len(n.Daemons) == 0:
-			fmt.Fprintf(t, "%s\t-\tup, no daemons\n", n.Name)
+			fmt.Fprintf(t, "%s\t-\t-\tup, no daemons\n", n.Name)
 		}
 		for _, d := range n.Daemons {
-			state := d.State
-			if d.Authority && d.State == "serving" {
-				state = "serving *"
+			owner := "-"
+			if d.Authority {
+				owner = "yes"
 			}
 			head := "-"
 			if d.Copy || d.Seq != "0" {
 				head = d.Head[len(d.Head)-16:]
 			}
-			with := d.Peer
-			if d.Orchestrator != "" {
-				with += " (moved by " + d.Orchestrator + ")"
-			}
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", n.Name, d.Name, state, d.Seq, d.Epoch, head, with)
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", n.Name, d.Name, owner, d.State, d.Seq, d.Epoch, head, d.move())
 		}
 	}
 	return t.Flush()
+}
+
+// move says in words what goes on, or where the daemon went.
+func (d *daemonStatus) move() string {
+	switch {
+	case d.Moving && d.Orchestrator != "":
+		return "with " + d.Peer + ", by " + d.Orchestrator
+	case d.Moving:
+		return "with " + d.Peer
+	case d.State == proto0500.StateMoved.String():
+		return "to " + d.Peer
+	}
+	return "-"
 }
