@@ -84,6 +84,7 @@ func samples(t testing.TB) []sample {
 		sampleOf(proto0500.Release{DaemonOrigin: 7}),
 		sampleOf(proto0500.Progress{DaemonOrigin: 7, Counters: proto0500.CountersOf(counters...)}),
 		sampleOf(proto0500.Rejected{DaemonOrigin: 7, Refused: proto0500.KindSeal, Reason: proto0500.RejectWrongPeer, Text: text}),
+		sampleOf(proto0500.Force{DaemonOrigin: 7, DeadNode: 8}),
 	}
 }
 
