@@ -16,7 +16,12 @@ func (s *steward) frame(f migration.Frame) {
 	if _, ok := f.Message.(proto0500.ActivateAck); ok {
 		s.activated(f)
 	}
+	s.alarm(f)
+	before := s.p.Record()
 	_ = s.step(f)
+	if m, ok := f.Message.(proto0500.Force); ok {
+		s.forced(before, m)
+	}
 }
 
 // activated is the target's word that it is live: the blackout is over.

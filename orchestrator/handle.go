@@ -19,6 +19,9 @@ import (
 type Move struct {
 	Daemon         proto0500.Origin
 	Source, Target proto0500.NodeID
+	// Timeout ends a phase that has made no progress for so long. 0: as
+	// configured.
+	Timeout time.Duration
 	// DryRun stops after prepare: it says whether the target would take the
 	// daemon, and leaves everything as it was.
 	DryRun bool
@@ -250,7 +253,11 @@ func (h *Handle) carryOut(e migration.MoveEffect, epoch frame.Epoch) (ended bool
 	case migration.Send:
 		h.o.sender.Send(h.o.ctx, e.To, e.Epoch, e.Message)
 	case migration.Arm:
-		h.timers.Arm(e.Timer, e.Epoch, h.o.cfg.timer(e.Timer))
+		length := h.o.cfg.timer(e.Timer)
+		if e.Timer == migration.TimerPhase && h.req.Timeout > 0 {
+			length = h.req.Timeout
+		}
+		h.timers.Arm(e.Timer, e.Epoch, length)
 	case migration.Disarm:
 		h.timers.Disarm(e.Timer)
 	case migration.Progress:

@@ -31,6 +31,7 @@ type Orchestrator struct {
 	work   sync.WaitGroup
 
 	queries drive.Queries
+	orders  orders
 
 	mu    sync.Mutex
 	moves map[proto0500.Origin]*Handle
@@ -174,6 +175,7 @@ func (t handler) Control(s *transport.Session, f frame.Frame) {
 	if r, ok := m.(proto0500.Report); ok && t.o.queries.Take(from, f.Epoch(), r) {
 		return
 	}
+	t.o.orders.take(from, f.Epoch(), m)
 	t.o.mu.Lock()
 	h := t.o.moves[m.Origin()]
 	t.o.mu.Unlock()

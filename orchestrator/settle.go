@@ -1,6 +1,11 @@
 package orchestrator
 
-import "ferry/proto0500"
+import (
+	"errors"
+
+	"ferry/migration"
+	"ferry/proto0500"
+)
 
 // Settle takes up the oldest move of a daemon that this orchestrator's journal
 // has no end of, as after a crash. It goes on to whatever end source and target
@@ -17,3 +22,15 @@ func (o *Orchestrator) Settle(daemon proto0500.Origin) (*Handle, error) {
 
 // Move is what is moved where.
 func (h *Handle) Move() Move { return h.req }
+
+// TakeOver takes up a move that may be another orchestrator's, from what source and target were found to be in: it goes
+// forward where the source has retired, and is cancelled before. Nothing is written of it but its outcome.
+func (o *Orchestrator) TakeOver(rec migration.MoveRecord) (*Handle, error) {
+	if o.self == rec.Source || o.self == rec.Target {
+		return nil, errors.New("orchestrator: the orchestrator must be a third node")
+	}
+	return o.begin(Move{Daemon: rec.Origin, Source: rec.Source, Target: rec.Target}, &rec)
+}
+
+// Open are the moves that this orchestrator's journal has no end of, oldest first of each daemon.
+func (o *Orchestrator) Open() ([]migration.MoveRecord, error) { return o.records.OpenMoves(0) }
