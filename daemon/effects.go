@@ -227,7 +227,7 @@ func (s *steward) reopen() {
 // dropState lets go of a daemon that has moved away.
 func (s *steward) dropState() {
 	s.stopWriter()
-	rec, rep := s.p.Record(), s.rep
+	rec, rep := s.durable, s.rep // the core may be in the next attempt already
 	s.rep, s.failed = nil, nil
 	s.tellMoved(rec)
 	s.cleanup.Go(func() {

@@ -237,20 +237,22 @@ func (p *Participant) release(in Frame, fx []Effect) ([]Effect, error) {
 	return p.askTarget(fx), nil
 }
 
-// move lets go: the target has the daemon, by its own word.
+// move lets go, and says so.
 func (p *Participant) move(fx []Effect) []Effect {
 	e, releaser := p.rec.Epoch, p.releaser
-	p.rec.State = RecordMoved
-	p.rec.SealSeq, p.rec.SealHead, p.rec.SealHash = 0, proto0500.Link{}, 0
-	p.word, p.released, p.releaser = false, false, 0
-	fx = append(fx,
-		Persist{p.rec}, DropState{}, Disarm{TimerAsk}, Disarm{TimerRetain},
-		Answer{To: p.rec.Orchestrator, Epoch: e},
-	)
+	fx = append(p.letGo(fx), Answer{To: p.rec.Orchestrator, Epoch: e})
 	if releaser != 0 && releaser != p.rec.Orchestrator {
 		fx = append(fx, Answer{To: releaser, Epoch: e})
 	}
 	return fx
+}
+
+// letGo: the target has the daemon, by its own word.
+func (p *Participant) letGo(fx []Effect) []Effect {
+	p.rec.State = RecordMoved
+	p.rec.SealSeq, p.rec.SealHead, p.rec.SealHash = 0, proto0500.Link{}, 0
+	p.word, p.released, p.releaser = false, false, 0
+	return append(fx, Persist{p.rec}, DropState{}, Disarm{TimerAsk}, Disarm{TimerRetain})
 }
 
 // fromTarget checks the role of a data plane frame that the target sends; the shell takes it from there.

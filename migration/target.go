@@ -27,6 +27,10 @@ func (p *Participant) prepare(in Frame, m proto0500.Prepare, fx []Effect) ([]Eff
 		return append(fx, SendPrepared{To: in.From, Epoch: e}), nil
 	case e <= p.rec.Epoch:
 		return append(fx, Answer{To: in.From, Epoch: e}), nil
+	case p.rec.State == RecordRetired && p.word && !notNow:
+		// The target has it, by its own word (R9), and an orchestrator wants it back. The release may never come: that of
+		// an orchestrator that died between its outcome and the release.
+		return p.prepare(in, m, p.letGo(fx))
 	case notNow || p.rec.State == RecordServing || p.rec.State == RecordRetired:
 		return append(p.notReady(in, fx), Answer{To: in.From, Epoch: e}), nil
 	}
