@@ -33,6 +33,7 @@ var may = map[string][]string{
 	"ferry/examples/kv":         exported,
 	"ferry/examples/mesh":       exported,
 	"ferry/cmd/ferry":           append([]string{"ferry/examples/kv", "ferry/cluster", "ferry/proto0500/jsonform"}, exported...),
+	"ferry/internal/chaos":      {"ferry/cluster", "ferry/examples/kv", "ferry/frame", "ferry/proto0500"}, // the rest it runs as processes
 	"ferry/fuzz":                exported,
 	"ferry/bench":               exported,
 

@@ -1,0 +1,136 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// tmpfsBytes is the size of a node's disk, with room for two copies of the
+// state and the log.
+const tmpfsBytes = 192 << 20
+
+// mountDisks gives each process a small disk of its own, where root may. It
+// gives the unmounting, and nil where it is not allowed.
+func mountDisks(w *world) (unmount func() error, err error) {
+	if os.Geteuid() != 0 {
+		return nil, nil
+	}
+	var mounted []string
+	unmount = func() (err error) {
+		for _, dir := range mounted {
+			if out, e := exec.Command("umount", dir).CombinedOutput(); e != nil {
+				err = errors.Join(err, fmt.Errorf("umount %s: %w: %s", dir, e, out))
+			}
+		}
+		return err
+	}
+	for _, name := range names {
+		dir := w.data(name)
+		if err := exec.Command("mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%d", tmpfsBytes), "tmpfs", dir).Run(); err != nil {
+			return nil, unmount() // a container's root: it may not either
+		}
+		mounted = append(mounted, dir)
+	}
+	return unmount, nil
+}
+
+// fillDisk leaves no byte on the disk of dir.
+func fillDisk(dir string) (err error) {
+	f, err := os.Create(filepath.Join(dir, ballast))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	for chunk := bytes.Repeat([]byte{1}, 1<<20); len(chunk) > 0; {
+		n, err := f.Write(chunk)
+		switch {
+		case errors.Is(err, syscall.ENOSPC):
+			chunk = chunk[:len(chunk[n:])/2]
+		case err != nil:
+			return err
+		}
+	}
+	return nil
+}
+
+const ballast = "ballast"
+
+// runDisks moves the daemon to and fro, and one disk is full in each move: that
+// of the journal alone, or all of it where we have one to fill.
+func runDisks(ctx context.Context, h *harness, moves int) error {
+	var tried table
+	for n := 1; n <= moves; n++ {
+		s, r := aim(&tried, &tried, h.rnd)
+		r = role((n - 1) % int(roleCount))
+		whole := h.disks && n%2 == 0
+		if err := h.diskMove(ctx, n, s, r, whole); err != nil {
+			return fmt.Errorf("move %d, full disk of the %v in %q: %w", n, r, s, err)
+		}
+		h.progress(n, moves)
+	}
+	return nil
+}
+
+func (h *harness) diskMove(ctx context.Context, n int, s step, r role, whole bool) (err error) {
+	from, to, err := h.sides(ctx)
+	if err != nil {
+		return err
+	}
+	parts := [roleCount]string{from, to, "o"}
+	full, what := h.w.orders.path("full-"+parts[r]), "journal of the "+r.String()
+	fill := func() error { return os.WriteFile(full, nil, 0o600) }
+	if whole {
+		full, what = filepath.Join(h.w.data(parts[r]), ballast), "disk of the "+r.String()
+		fill = func() error { return fillDisk(h.w.data(parts[r])) }
+	}
+	defer func() { _ = os.Remove(full) }()
+	p := points[s][h.rnd.IntN(len(points[s]))]
+	if err := h.w.orders.give(parts[p.at], p.name, true); err != nil {
+		return err
+	}
+	o, err := h.w.migrate(to)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil && !o.ended() {
+			err = errors.Join(err, o.kill())
+		}
+	}()
+	if h.w.orders.await(ctx, o.done) {
+		if err := errors.Join(fill(), h.w.orders.release()); err != nil {
+			return err
+		}
+	}
+	// The move ends with the disk full, or the orchestrator gives up. Then there
+	// is room again, and a node whose daemon stopped is started again, as its log
+	// asks for.
+	begun := time.Now()
+	select {
+	case <-o.done:
+	case <-time.After(patience):
+		return fmt.Errorf("the move does not end: %s", o.lastLine())
+	}
+	said, code := o.lastLine(), o.exit()
+	if err := os.Remove(full); err != nil && h.w.orders.landed() {
+		return err
+	}
+	if h.opts.verbose {
+		fmt.Fprintf(h.stderr, "%4d full %s in %q: exit %d after %.2f s: %s\n", n, what, s, code, time.Since(begun).Seconds(), said)
+	}
+	begun = time.Now()
+	out, reruns, err := h.w.finish(ctx, o, to)
+	if err != nil {
+		return err
+	}
+	return h.ended(ctx, ending{n: n, step: s, what: what, from: from, to: to, outcome: out, reruns: reruns, begun: begun})
+}
