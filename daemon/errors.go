@@ -15,8 +15,8 @@ var (
 	ErrExists = errors.New("daemon: already exists")
 	// ErrUnknownKind: no Kind of that name is registered.
 	ErrUnknownKind = errors.New("daemon: unknown kind")
-	// ErrClosed: the host is stopping or has stopped. Whether a write that got
-	// it was accepted is not known, unless it never reached the daemon.
+	// ErrClosed: the host is stopping or has stopped. A write that got it was not
+	// accepted.
 	ErrClosed = errors.New("daemon: host closed")
 	// ErrStopped: the daemon failed and serves no more until the node is
 	// restarted; its cause is wrapped beside it.

@@ -32,7 +32,8 @@ type Config struct {
 	// LagMax is how many events the target may be behind when the source is
 	// told to freeze: they are inside the blackout. 0: 64.
 	LagMax uint64
-	// StepEvery is how often an unanswered request is repeated. 0: 250 ms.
+	// StepEvery is how often an unanswered request is repeated, and the target
+	// asked again while it is behind. 0: 100 ms.
 	StepEvery time.Duration
 	// PhaseTimeout ends a phase that has made no progress for so long. 0: 30 s.
 	PhaseTimeout time.Duration
@@ -59,7 +60,7 @@ func (c *Config) validate() error {
 		c.LagMax = 64
 	}
 	if c.StepEvery == 0 {
-		c.StepEvery = 250 * time.Millisecond
+		c.StepEvery = 100 * time.Millisecond
 	}
 	if c.PhaseTimeout == 0 {
 		c.PhaseTimeout = 30 * time.Second

@@ -106,9 +106,13 @@ func (o *Orchestrator) Migrate(ctx context.Context, req Move) (*Handle, error) {
 		if res.Outcome == migration.OutcomeInDoubt {
 			return h, nil
 		}
-		if res.Outcome == migration.OutcomeCommitted && rec.Source == req.Source {
-			return h, nil // the daemon is not at the source any more
+		if res.Outcome != migration.OutcomeCommitted || rec.Source != req.Source {
+			continue
 		}
+		if rec.Target == req.Target {
+			return h, nil // just what is wanted
+		}
+		return nil, fmt.Errorf("orchestrator: an earlier move had taken daemon %016x to node %016x: it is not at its source any more", uint64(req.Daemon), uint64(rec.Target))
 	}
 	return o.begin(req, nil)
 }

@@ -26,6 +26,11 @@ type demoOptions struct {
 	keep    string
 	before  time.Duration
 	after   time.Duration
+	// blackoutMax fails the check when the blackout was longer. 0: it is only told.
+	blackoutMax time.Duration
+	// writesMin fails the check when fewer per cent of the rate before the move
+	// were acknowledged while the snapshot travelled. 0: it is only told.
+	writesMin float64
 
 	exe    string   // this program
 	env    []string // further environment of the processes
@@ -58,6 +63,8 @@ Everything lies in a temporary directory, or in --keep DIR: the cluster file, ke
 	flags.StringVar(&opts.keep, "keep", "", "keep everything in `DIR`, which must not be a cluster yet")
 	flags.DurationVar(&opts.before, "before", 2*time.Second, "how long to write before the move")
 	flags.DurationVar(&opts.after, "after", 2*time.Second, "how long to write after the move")
+	flags.DurationVar(&opts.blackoutMax, "max-blackout", 0, "fail when the blackout was longer than this (0: only tell)")
+	flags.Float64Var(&opts.writesMin, "min-writes", 0, "fail when less than this percentage of the rate before the move was acknowledged while the snapshot travelled (0: only tell)")
 	asJSON := jsonFlag(flags)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		switch {

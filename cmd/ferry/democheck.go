@@ -52,6 +52,7 @@ func (d *demo) check(ctx context.Context, rep *demoReport, a, b string) error {
 	}
 	rep.time(timings, d.opts.writes)
 	rep.judge(verdict, stateA, stateB, twin, twinErr)
+	rep.hold(d.opts.blackoutMax, d.opts.writesMin)
 	return nil
 }
 

@@ -122,6 +122,20 @@ func (r *demoReport) judge(v kv.Report, a, b kv.State, twin string, twinErr erro
 	}
 }
 
+// hold fails a move that was right, and slower than was asked for.
+func (r *demoReport) hold(blackoutMax time.Duration, writesMin float64) {
+	switch percent := 100 * r.WritesDuring / max(r.WritesBefore, 1); {
+	case !r.Passed:
+	case blackoutMax > 0 && r.BlackoutMs > ms(blackoutMax):
+		r.Fault = fmt.Sprintf("the blackout of %.1f ms was over --max-blackout %v", r.BlackoutMs, blackoutMax)
+	case percent < writesMin:
+		r.Fault = fmt.Sprintf("%.0f%% of the writes were acknowledged while the snapshot travelled, under --min-writes %.0f", percent, writesMin)
+	default:
+		return
+	}
+	r.Passed = false
+}
+
 // verdict is the command's error.
 func (r *demoReport) verdict() error {
 	if r.Passed {

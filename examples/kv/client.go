@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -185,7 +186,7 @@ func (c *Client) call(ctx context.Context, method, path string, value []byte) (i
 			c.found(base)
 			return resp.Body, nil
 		case resp.StatusCode == http.StatusPermanentRedirect:
-			if base, err = location(resp); err != nil {
+			if base, err = location(resp, path); err != nil {
 				return nil, err
 			}
 			if hops%hopsMax == 0 { // they point at each other: a move is under way
@@ -257,10 +258,15 @@ func (c *Client) leave(base string) string {
 	return next
 }
 
-func location(resp *http.Response) (string, error) {
+// location is the base URL that a redirect of path points below: a node may
+// serve the daemon under a path of its own.
+func location(resp *http.Response, path string) (string, error) {
 	u, err := resp.Location()
 	if err != nil {
 		return "", statusError(resp)
+	}
+	if base, ok := strings.CutSuffix(u.String(), path); ok {
+		return base, nil
 	}
 	return u.Scheme + "://" + u.Host, nil
 }
