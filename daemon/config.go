@@ -47,6 +47,10 @@ type Config struct {
 	// replaces it. 0: 64 MiB.
 	LogBytes int64
 
+	// MemoryLogBytes is how much of an in-memory daemon's log is held while it
+	// is copied; a target that falls behind further ends the move. 0: 64 MiB.
+	MemoryLogBytes int
+
 	// AttemptTimeout ends a move that has made no progress for so long. 0: 30 s.
 	AttemptTimeout time.Duration
 	// BlackoutMax is how long writes wait for a cutover before the source
@@ -76,9 +80,6 @@ type Authority struct {
 	Epoch  frame.Epoch
 }
 
-// memLogBytesMax bounds what an in-memory daemon's log holds during a move.
-const memLogBytesMax = 64 << 20
-
 func (c *Config) validate() error {
 	switch {
 	case c.Key == nil:
@@ -103,6 +104,7 @@ func (c *Config) validate() error {
 	setDefault(&c.ChunkBytes, 256<<10)
 	setDefault(&c.Lanes, 4)
 	setDefault(&c.LogBytes, 64<<20)
+	setDefault(&c.MemoryLogBytes, 64<<20)
 	setDefault(&c.AttemptTimeout, 30*time.Second)
 	setDefault(&c.BlackoutMax, 2*time.Second)
 	setDefault(&c.AskEvery, 500*time.Millisecond)

@@ -55,12 +55,15 @@ func Genesis(origin proto0500.Origin) Head {
 
 // Daemon is what an author implements. The host calls Apply, Snapshot, Restore
 // and Close from one goroutine at a time; what Snapshot returned is read
-// concurrently with later Applies.
+// concurrently with later Applies, and closed before Close. A panic in any of
+// them is an error of it: this daemon stops, and the node's others go on.
 type Daemon interface {
 	// Apply applies events in order. It must be deterministic: the same events
 	// give the same state on every node. Payloads are borrowed until it returns.
-	// An error is final: the host stops the daemon, and a move in which it
-	// happens ends with the source serving on.
+	// An error is final: the host stops the daemon until the node is restarted,
+	// and a move in which it happens at the target ends with the source serving
+	// on. The events were not accepted then: where the host keeps the log it
+	// does not hold them, and where the daemon does it must not either.
 	Apply(events []Event) error
 
 	// Snapshot returns the state as of the last applied event. It should
@@ -150,6 +153,8 @@ type Kind struct {
 	InMemory bool
 	// Open opens the daemon that lies in env.Dir, or an empty one.
 	Open func(env Env) (Daemon, error)
+
+	memoryLogBytes int // the host's
 }
 
 func (k Kind) reads(schema uint32) bool {
@@ -179,5 +184,6 @@ func (b byteSnapshot) Size() int64  { return int64(len(b)) }
 func (b byteSnapshot) Close() error { return nil }
 
 // Sizer is implemented by a daemon that can tell how large a snapshot would be
-// about now, in bytes: for status and for the target's admission.
+// about now, in bytes: for status and for the target's admission. It is called
+// concurrently with everything else, and must answer at once.
 type Sizer interface{ StateBytes() int64 }

@@ -247,6 +247,9 @@ func (s *steward) prepare(e migration.Prepare) error {
 		return err
 	}
 	s.in, err = newInbound(s, e.Epoch, e.Source, s.p.Record().Orchestrator, dir)
+	// At once: the yes that follows may bring the source's streams sooner than
+	// this step ends.
+	s.attempt.Store(s.in)
 	return err
 }
 

@@ -72,6 +72,7 @@ func New(cfg Config) (*Host, error) {
 		if _, twice := h.kinds[k.Name]; twice {
 			return nil, fmt.Errorf("daemon: kind %q twice", k.Name)
 		}
+		k.memoryLogBytes = cfg.MemoryLogBytes
 		h.kinds[k.Name] = k
 	}
 	tc := transport.Config{Limits: cfg.Limits, Lanes: cfg.Lanes, Log: cfg.Log}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"ferry/daemon"
 	"ferry/journal"
@@ -24,6 +25,7 @@ type writers struct {
 	work sync.WaitGroup
 	ctx  context.Context
 	stop context.CancelFunc
+	pace time.Duration // between a writer's events; 0: none
 	mu   sync.Mutex
 	acks map[proto0500.Seq]string
 	errs []error
@@ -51,6 +53,12 @@ func (ws *writers) start(id, name string, nodes ...*node) {
 				ws.errs = append(ws.errs, err)
 				ws.mu.Unlock()
 				return
+			}
+			if ws.pace > 0 {
+				select {
+				case <-time.After(ws.pace):
+				case <-ws.ctx.Done():
+				}
 			}
 		}
 	})
@@ -163,12 +171,15 @@ func TestHundredMoves(t *testing.T) {
 }
 
 // stays gives the directories in which a node holds a daemon's state.
-func (w *world) stays(node string) []string {
-	dirs, err := filepath.Glob(filepath.Join(w.dir, node, "*", "e*"))
+func (w *world) stays(node string) []string { return w.files(node, "*", "e*") }
+
+// files gives what a node has of a pattern below its directory.
+func (w *world) files(pattern ...string) []string {
+	found, err := filepath.Glob(filepath.Join(append([]string{w.dir}, pattern...)...))
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return dirs
+	return found
 }
 
 // leftover gives the files that no daemon at rest has.

@@ -183,7 +183,7 @@ func openDaemon(kind Kind, dir string, env Env) (*replica, error) {
 func (r *replica) openLog(base Head) error {
 	switch own, ok := r.d.(Durable); {
 	case r.kind.InMemory:
-		r.log = &memLog{bytesMax: memLogBytesMax}
+		r.log = &memLog{bytesMax: r.kind.memoryLogBytes}
 	case ok:
 		r.log = ownLog{own}
 	default:

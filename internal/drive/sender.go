@@ -1,8 +1,10 @@
 package drive
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 
 	"ferry/frame"
@@ -65,6 +67,10 @@ func (s *Sender) Send(ctx context.Context, to proto0500.NodeID, epoch frame.Epoc
 		return
 	}
 	if dialling {
+		again := func(o outgoing) bool { return o.epoch == epoch && bytes.Equal(o.msg, b) }
+		if slices.ContainsFunc(q, again) {
+			return // what is asked again and again is asked once when there is a way
+		}
 		if len(q) == waitingMax {
 			q = q[1:]
 		}
