@@ -366,6 +366,9 @@ func (h *Host) Query(ctx context.Context, node identity.NodeID) ([]proto0500.Rep
 func (h *Host) waitReady(ctx context.Context) error {
 	select {
 	case <-h.ready:
+		if h.ctx.Err() != nil {
+			return ErrClosed
+		}
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)

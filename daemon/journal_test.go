@@ -10,6 +10,7 @@ import (
 	"ferry/daemon"
 	"ferry/journal"
 	"ferry/migration"
+	"ferry/proto0500"
 )
 
 var errDisk = errors.New("the disk is on fire")
@@ -146,4 +147,34 @@ func canceled() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	return ctx
+}
+
+// TestOrchestratorsJournalFails: a move whose intent cannot be written does not
+// begin, and nothing is left of it; a lost outcome changes nothing.
+func TestOrchestratorsJournalFails(t *testing.T) {
+	w := newWorld(t, "a", "b", "o")
+	a, b := w.run("a", nil), w.run("b", nil)
+	jo := journal.NewMemory()
+	o := w.orchestrator(jo, nil)
+	origin := a.create("d", "diary")
+	jo.FailPut(func([]byte) error { return errDisk })
+	h := o.begin(origin, "a", "b")
+	res, err := h.Wait(context.Background())
+	if !errors.Is(err, errDisk) || res.Outcome != migration.OutcomeRefused {
+		t.Fatalf("%v, %v", res.Outcome, err)
+	}
+	w.eventually("the source has given it up", func() bool { return a.status("d").State == proto0500.StateServing })
+	n := 0
+	jo.FailPut(func([]byte) error {
+		if n++; n == 2 {
+			return errDisk
+		}
+		return nil
+	})
+	w.want(o.move(origin, "a", "b"), migration.OutcomeCommitted)
+	// What is open in the journal is found to be over.
+	w.want(o.move(origin, "b", "a"), migration.OutcomeCommitted)
+	if b.status("d").Authority || !a.status("d").Authority {
+		t.Error("the authority is not at a alone")
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -87,9 +88,17 @@ func quick(c *transport.Config) {
 
 const quickIdle = 1500 * time.Millisecond
 
+// packetConn is the part of a UDP socket under which no packet slips through.
+type packetConn interface {
+	net.PacketConn
+	SetReadBuffer(int) error
+	SetWriteBuffer(int) error
+	SyscallConn() (syscall.RawConn, error)
+}
+
 // plug is a socket that can be cut off from others without a sign.
 type plug struct {
-	net.PacketConn
+	packetConn
 	mu  sync.Mutex
 	all bool
 	not map[string]bool
@@ -103,7 +112,7 @@ func (p *plug) dropped(to net.Addr) bool {
 
 func (p *plug) ReadFrom(b []byte) (int, net.Addr, error) {
 	for {
-		n, from, err := p.PacketConn.ReadFrom(b)
+		n, from, err := p.packetConn.ReadFrom(b)
 		if err != nil || !p.dropped(from) {
 			return n, from, err
 		}
@@ -114,7 +123,7 @@ func (p *plug) WriteTo(b []byte, to net.Addr) (int, error) {
 	if p.dropped(to) {
 		return len(b), nil
 	}
-	return p.PacketConn.WriteTo(b, to)
+	return p.packetConn.WriteTo(b, to)
 }
 
 // pull swallows everything from and to this node.
@@ -138,8 +147,7 @@ func (w *world) plugIn(name string, ep *transport.Endpoint) (*plug, func()) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	_ = socket.SetReadBuffer(4 << 20)
-	p := &plug{PacketConn: socket, not: make(map[string]bool)}
+	p := &plug{packetConn: socket, not: make(map[string]bool)}
 	tr := &quic.Transport{Conn: p}
 	cfg := transport.QUICConfig()
 	if w.idle != 0 {
