@@ -67,6 +67,8 @@ Exit codes:
 		newWritersCmd(),
 		newNodeCmd(),
 		newMigrateCmd(),
+		newOrchestratorCmd(),
+		newSettleCmd(),
 		newStatusCmd(),
 	)
 	wrapRuns(root)

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,6 +26,7 @@ type migrateOptions struct {
 	daemon  string
 	to      string
 	dryRun  bool
+	resume  bool
 	timeout time.Duration
 	quiet   bool
 	verbose bool
@@ -39,16 +39,19 @@ func newMigrateCmd() *cobra.Command {
 		Short: "Move a daemon to another node",
 		Long: `Move daemon X from whichever node has it to NODE. The command is itself the orchestrator, under the name given with --as,
 which must be neither of the two: it dials out, and no server needs to run for it. Its journal keeps what it began, so
-that a move in which it was killed is brought to its end before the next one begins.
+that a move in which it was killed is brought to its end before the next one begins. --resume does no more than that, for
+every daemon. Where a ` + "`ferry orchestrator`" + ` runs under the name, the move is handed over to it: it goes on there without
+this command.
 
 Ctrl-C cancels the move: the daemon serves on at its source (exit code 3). Once the source has let go, the move can only
 go forward, and the command says so.
 
-Exit codes: 0 moved, or there already; 1 nothing was begun; 2 usage; 3 rolled back, the source serves on; 4 in doubt:
+Exit codes: 0 moved, or there already, or nothing is open after --resume; 1 nothing was begun; 2 usage; 3 rolled back, the source serves on; 4 in doubt:
 source and target end the move by themselves as soon as they reach each other.`,
 		Example: `  ferry migrate --cluster cluster.toml --as o --daemon orders --to b
   ferry migrate --cluster cluster.toml --as o --daemon orders --to b --dry-run
-  ferry migrate --cluster cluster.toml --as o --daemon orders --to a --json`,
+  ferry migrate --cluster cluster.toml --as o --daemon orders --to a --json
+  ferry migrate --cluster cluster.toml --as o --resume --timeout 10s`,
 		Args: cobra.NoArgs,
 	}
 	flags := cmd.Flags()
@@ -57,20 +60,33 @@ source and target end the move by themselves as soon as they reach each other.`,
 	flags.StringVar(&opts.daemon, "daemon", "", "the daemon `X` to move")
 	flags.StringVar(&opts.to, "to", "", "the `NODE` that it goes to")
 	flags.BoolVar(&opts.dryRun, "dry-run", false, "stop after the target has been asked whether it would take it")
+	flags.BoolVar(&opts.resume, "resume", false, "settle every move that this orchestrator has begun and that has no end; --timeout is 10s then")
 	flags.DurationVar(&opts.timeout, "timeout", 30*time.Second, "give up a phase that makes no progress for so long")
 	flags.BoolVarP(&opts.quiet, "quiet", "q", false, "show no progress")
 	flags.BoolVarP(&opts.verbose, "verbose", "v", false, "log everything")
 	asJSON := jsonFlag(flags)
-	require(cmd, "as", "daemon", "to")
+	require(cmd, "as")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if opts.timeout <= 0 {
+		switch {
+		case opts.timeout <= 0:
 			return usagef("--timeout must be above 0")
+		case opts.resume && (opts.daemon != "" || opts.to != "" || opts.dryRun):
+			return usagef("--resume is about every open move: it takes no --daemon, --to or --dry-run")
+		case opts.resume:
+			if !flags.Changed("timeout") {
+				opts.timeout = resumeTimeout
+			}
+			return resumeCommand(cmd, opts, *asJSON)
+		}
+		if err := missingFlags(cmd, "daemon", "to"); err != nil {
+			return err
 		}
 		ctx, stop := withSignals(cmd.Context())
 		defer stop()
 		res, err := runMigrate(ctx, cmd.ErrOrStderr(), opts)
+		_, told := errors.AsType[*exitError](err)
 		switch {
-		case err != nil && ctx.Err() != nil:
+		case err != nil && ctx.Err() != nil && !told:
 			return errors.New("interrupted before anything was begun")
 		case err != nil:
 			return err
@@ -84,18 +100,19 @@ source and target end the move by themselves as soon as they reach each other.`,
 	return cmd
 }
 
-// mover is one run of ferry migrate.
+// mover is one run of ferry migrate, here or handed over.
 type mover struct {
 	opts   migrateOptions
 	file   *cluster.File
-	me, to cluster.Node
+	me, to cluster.Node // to: none with --resume
 	key    *identity.Key
 	stderr io.Writer
 	log    *slog.Logger
+	bar    func(from, to string) moveBar // nil: on stderr
 }
 
-// runMigrate does the move. An error means that nothing was begun.
-func runMigrate(ctx context.Context, stderr io.Writer, opts migrateOptions) (moveResult, error) {
+// newMover checks who is to orchestrate and where to.
+func newMover(stderr io.Writer, opts migrateOptions) (*mover, error) {
 	m := &mover{opts: opts, stderr: stderr, log: slog.New(slog.DiscardHandler)}
 	if opts.verbose {
 		m.log = newLog(stderr, true)
@@ -103,19 +120,32 @@ func runMigrate(ctx context.Context, stderr io.Writer, opts migrateOptions) (mov
 	m.log = chaosFor(opts.as).log(m.log)
 	var err error
 	if m.file, m.me, err = loadCluster(opts.cluster, opts.as); err != nil {
+		return nil, err
+	}
+	if !opts.resume {
+		if m.to, err = m.file.Node(opts.to); err != nil {
+			return nil, err
+		}
+		if m.me.Name == m.to.Name {
+			return nil, usagef("--as %s is the target: the orchestrator must be a third node", m.me.Name)
+		}
+	}
+	if !m.me.Orchestrator {
+		return nil, fmt.Errorf("node %s may not orchestrate: %s says orchestrator = false", m.me.Name, m.file.Path())
+	}
+	m.key, err = m.file.Key(m.me.Name)
+	return m, err
+}
+
+// runMigrate does the move. An error means that nothing was begun, unless it has
+// an exit code that says more.
+func runMigrate(ctx context.Context, stderr io.Writer, opts migrateOptions) (moveResult, error) {
+	m, err := newMover(stderr, opts)
+	if err != nil {
 		return moveResult{}, err
 	}
-	if m.to, err = m.file.Node(opts.to); err != nil {
-		return moveResult{}, err
-	}
-	switch {
-	case m.me.Name == m.to.Name:
-		return moveResult{}, usagef("--as %s is the target: the orchestrator must be a third node", m.me.Name)
-	case !m.me.Orchestrator:
-		return moveResult{}, fmt.Errorf("node %s may not orchestrate: %s says orchestrator = false", m.me.Name, m.file.Path())
-	}
-	if m.key, err = m.file.Key(m.me.Name); err != nil {
-		return moveResult{}, err
+	if res, err := m.handOver(ctx); !errors.Is(err, errNobodyThere) {
+		return res, err
 	}
 	// With a journal in memory: which one on disk it is depends on what is found.
 	asker, err := newAsker(m.file, m.key, m.log)
@@ -160,6 +190,11 @@ func (m *mover) move(ctx context.Context, f found) (res moveResult, err error) {
 			m.log.Warn("orchestrator ended with an error", "err", e)
 		}
 	}()
+	return m.drive(ctx, o, f)
+}
+
+// drive moves the daemon by an orchestrator that runs, until ctx cancels it.
+func (m *mover) drive(ctx context.Context, o *orchestrator.Orchestrator, f found) (res moveResult, err error) {
 	if !m.opts.dryRun {
 		settled, last, err := m.settle(ctx, o, f.report)
 		if err != nil || last {
@@ -173,7 +208,7 @@ func (m *mover) move(ctx context.Context, f found) (res moveResult, err error) {
 	}
 	switch {
 	case f.moving:
-		return res, fmt.Errorf("daemon %q is between two nodes, one of which does not answer: see `ferry status`, and bring that node back", m.opts.daemon)
+		return res, fmt.Errorf("daemon %q is between two nodes, one of which does not answer: see `ferry status`, and bring that node back, or `ferry settle` it", m.opts.daemon)
 	case f.owner.ID() == m.to.ID():
 		res = newMoveResult(m.opts.daemon, f.owner, m.to, f.report)
 		res.Outcome, res.Text = outcomeThere, "it is at "+m.to.Name
@@ -188,6 +223,7 @@ func (m *mover) move(ctx context.Context, f found) (res moveResult, err error) {
 	}
 	h, err := o.Migrate(ctx, orchestrator.Move{
 		Daemon: f.report.DaemonOrigin, Source: proto0500.NodeID(f.owner.ID()), Target: proto0500.NodeID(m.to.ID()), DryRun: m.opts.dryRun,
+		Timeout: m.opts.timeout,
 	})
 	if err != nil {
 		return res, err
@@ -238,8 +274,11 @@ func (m *mover) follow(ctx context.Context, h *orchestrator.Handle, from, to clu
 	res := newMoveResult(m.opts.daemon, from, to, r)
 	stop := context.AfterFunc(ctx, h.Cancel)
 	defer stop()
-	bar := newMoveBar(m.stderr, m.opts.quiet, m.opts.daemon, from.Name, to.Name)
-	watch(h, bar)
+	if m.bar != nil {
+		watch(h, m.bar(from.Name, to.Name))
+	} else {
+		watch(h, newMoveBar(m.stderr, m.opts.quiet, m.opts.daemon, from.Name, to.Name))
+	}
 	result, err := h.Wait(context.WithoutCancel(ctx))
 	if err != nil {
 		return res, err
@@ -267,11 +306,10 @@ func watch(h *orchestrator.Handle, bar moveBar) {
 // openJournal opens the journal of this orchestrator's moves of one daemon: one
 // each, so that two daemons can be moved at once.
 func (m *mover) openJournal(origin proto0500.Origin) (journal.Journal, error) {
-	dir := filepath.Join(m.file.DataDir(m.me.Name), "moves")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(movesDir(m.file, m.me.Name), 0o700); err != nil {
 		return nil, err
 	}
-	j, err := boltjournal.Open(filepath.Join(dir, fmt.Sprintf("%016x.db", uint64(origin))), boltjournal.Options{})
+	j, err := boltjournal.Open(movesFile(m.file, m.me.Name, origin), boltjournal.Options{})
 	if errors.Is(err, boltjournal.ErrLocked) {
 		return nil, fmt.Errorf("%s is moving daemon %q already, in another process: wait for it, or end it", m.me.Name, m.opts.daemon)
 	}

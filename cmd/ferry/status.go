@@ -87,7 +87,8 @@ func askingKey(file *cluster.File, as string) (*identity.Key, error) {
 }
 
 type statusResult struct {
-	Nodes []nodeStatus `json:"nodes"`
+	Nodes   []nodeStatus  `json:"nodes"`
+	InDoubt []doubtStatus `json:"in_doubt"`
 }
 
 type nodeStatus struct {
@@ -135,6 +136,7 @@ func clusterStatus(ctx context.Context, file *cluster.File, key *identity.Key) (
 		}
 		res.Nodes = append(res.Nodes, n)
 	}
+	res.InDoubt = doubts(file, answers)
 	return res, ctx.Err()
 }
 
@@ -181,7 +183,10 @@ func writeStatus(w io.Writer, res statusResult) error {
 			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", n.Name, d.Name, owner, d.State, d.Seq, d.Epoch, head, d.move())
 		}
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	return writeDoubts(w, res.InDoubt)
 }
 
 // move says in words what goes on, or where the daemon went.
