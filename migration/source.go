@@ -142,7 +142,7 @@ func (p *Participant) ack(in Frame, m proto0500.Ack, fx []Effect) ([]Effect, err
 		return fx, p.refuse("Ack", in.Epoch, "no such attempt")
 	case p.att.state != proto0500.StateFrozen || !p.att.hasSeal || acked != p.att.seal && !p.weak.Has(weaken.AnySealCounts):
 		return fx, p.refuse("Ack", in.Epoch, "not of the last seal")
-	case m.StateDigest != 0 && p.att.digest != 0 && m.StateDigest != p.att.digest:
+	case m.StateDigest != 0 && p.att.digest != 0 && m.StateDigest != p.att.digest && !p.weak.Has(weaken.AnySealCounts):
 		return p.abort(proto0500.NewReason(proto0500.CodeStateFailed, "the target's state digest differs"), 0, fx), nil
 	}
 	e, digest := p.rec.Epoch, p.att.digest

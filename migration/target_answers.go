@@ -54,6 +54,9 @@ func (m *Move) notLive(r proto0500.Report, fx []MoveEffect) []MoveEffect {
 		m.why = failedCause("the source has let go, and the target says that it was never live")
 	case m.said == saidNothing:
 		m.why = failedCause("the source does not answer, and the target is not live")
+	case r.Epoch == m.rec.Epoch && r.State != proto0500.StateNone:
+		// Still in it, or the report is older than the target's going live: no word yet. TimerStep asks again.
+		return fx
 	default:
 		return m.sourceOver(failedCause("the target was never live in it, and the source is past it"), fx)
 	}

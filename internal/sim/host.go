@@ -459,7 +459,7 @@ func (h *host) arm(t migration.Timer, e frame.Epoch) {
 	case migration.TimerAttempt:
 		d = attemptTimeout
 	case migration.TimerBlackout:
-		d = blackoutMax
+		d = h.w.blackoutMax
 	case migration.TimerRetain:
 		d = retain
 	}
@@ -570,7 +570,7 @@ func (h *host) verdict() *proto0500.Reason {
 	if h.w.calm {
 		return nil
 	}
-	switch h.w.rng.IntN(60) {
+	switch h.w.rng.IntN(h.w.refusals) {
 	case 0:
 		r := proto0500.NewReason(proto0500.CodeNotReady, "")
 		return &r

@@ -3,6 +3,7 @@ package sim
 import (
 	"bytes"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 )
 
@@ -58,4 +59,42 @@ func TestSameSeedSameRun(t *testing.T) {
 			t.Fatalf("episode %d was not the same twice", cfg.Seed)
 		}
 	}
+}
+
+// The simulator sees what is hidden from an author: a daemon of the kit's users that forgets, or is not deterministic.
+func TestBrokenDaemons(t *testing.T) {
+	for name, open := range map[string]func(bool) (Daemon, error){
+		"forgets a field in Restore": func(bool) (Daemon, error) { return &forgetful{}, nil },
+		"is not deterministic":       func(bool) (Daemon, error) { return &moody{}, nil },
+	} {
+		factory := Ledger()
+		factory.Open = open
+		r := Run(Options{Seed: 1, Moves: 1000, Config: Config{Factory: factory}})
+		if len(r.Failures) == 0 {
+			t.Errorf("a daemon that %s passes", name)
+			continue
+		}
+		t.Logf("a daemon that %s: %v", name, r.Failures[0].Violation)
+		if v := r.Failures[0].Violation.Name; v != "daemon" && v != "twin" {
+			t.Errorf("a daemon that %s is caught by %s", name, v)
+		}
+	}
+}
+
+type forgetful struct{ ledger }
+
+func (d *forgetful) Restore(s State) error {
+	err := d.ledger.Restore(s)
+	d.slots[3] = 0
+	return err
+}
+
+var moods atomic.Uint64
+
+type moody struct{ ledger }
+
+func (d *moody) Apply(events []Event) error {
+	err := d.ledger.Apply(events)
+	d.slots[5] += moods.Add(1)
+	return err
 }

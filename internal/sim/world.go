@@ -17,22 +17,22 @@ var errNoFiles = errors.New("sim: there are no files here")
 
 // Config is one episode.
 type Config struct {
-	Seed    uint64
-	Moves   int            // to begin; 0: 12
-	Factory Factory        // zero: Ledger
-	Weak    weaken.Set     // what is turned off, for canaries
-	Off     [faults]bool   // faults that are not injected, for shrinking
-	Trace   bool           // keep a trace
-	Durable *bool          // all daemons are, or none; nil: by chance
-	Nodes   int            // 0: by chance
-	Daemons int            // 0: by chance
-	Watch   func(Observed) // told of every step of a participant; nil: nobody
+	Seed     uint64
+	Moves    int            // to begin; 0: 12
+	Factory  Factory        // zero: Ledger
+	Weak     weaken.Set     // what is turned off, for canaries
+	Off      [faults]bool   // faults that are not injected, for shrinking
+	Trace    bool           // keep a trace
+	Durable  *bool          // all daemons are, or none; nil: by chance
+	Nodes    int            // 0: by chance
+	Daemons  int            // 0: by chance
+	Refusals int            // one of so many prepares is refused for good; 0: 60
+	Watch    func(Observed) // told of every step of a participant; nil: nobody
 }
 
 // The lengths of things, in microseconds. Real ones are longer, in about these proportions.
 const (
 	askEvery       = 12_000
-	blackoutMax    = 4_000
 	attemptTimeout = 60_000
 	retain         = 40_000
 	stepEvery      = 6_000
@@ -58,21 +58,23 @@ type world struct {
 	began int
 	calm  bool
 
-	latency    int64
-	calmness   int64   // between nuisances, at most
-	nodesMay   bool    // nodes may orchestrate
-	last       []int64 // arrival of the last frame of each directed link
-	cut        []bool  // of directed links between nodes
-	mute       [4]bool // orchestrators that are cut off
-	rates      [faults]uint32
-	toCrash    int // effects until the next crash midway
-	chunkBytes uint32
-	lim        frame.Limits
-	one        [1]Event // scratch
-	trace      strings.Builder
-	counts     Counts
-	hits       Hits
-	steps      uint64
+	latency     int64
+	calmness    int64 // between nuisances, at most
+	blackoutMax int64
+	refusals    int     // one of so many prepares is refused for good
+	nodesMay    bool    // nodes may orchestrate
+	last        []int64 // arrival of the last frame of each directed link
+	cut         []bool  // of directed links between nodes
+	mute        [4]bool // orchestrators that are cut off
+	rates       [faults]uint32
+	toCrash     int // effects until the next crash midway
+	chunkBytes  uint32
+	lim         frame.Limits
+	one         [1]Event // scratch
+	trace       strings.Builder
+	counts      Counts
+	hits        Hits
+	steps       uint64
 }
 
 // dom is one daemon, wherever it is.
@@ -153,6 +155,10 @@ func newWorld(cfg Config) *world {
 	}
 	w.latency = 60 + r.Int64N(120)
 	w.calmness = 15_000 + r.Int64N(40_000)
+	w.blackoutMax = 800 + r.Int64N(4_000)
+	if w.refusals = 60; cfg.Refusals > 0 {
+		w.refusals = cfg.Refusals
+	}
 	w.nodesMay = r.IntN(4) == 0
 	w.chunkBytes = uint32(22 + r.IntN(14))
 	if cfg.Factory.ChunkBytes > 0 {
