@@ -73,15 +73,19 @@ func TestJournalFails(t *testing.T) {
 }
 
 // TestJournalIsGone: from some write on nothing can be written any more. A
-// source that has only begun serves on; who may have retired or gone live stops,
-// and the restart finds out which.
+// source that has only begun serves on, and who has nothing of the daemon's
+// authority goes on without; who may have retired or gone live stops, and the
+// restart finds out which.
 func TestJournalIsGone(t *testing.T) {
 	writes := []struct {
 		node  string
 		n     int
 		name  string
 		halts bool
-	}{{"a", 1, "begin", false}, {"a", 2, "retired", true}, {"b", 2, "live", true}}
+	}{
+		{"a", 1, "begin", false}, {"a", 2, "retired", true}, {"a", 3, "moved", false},
+		{"b", 1, "prepare", false}, {"b", 2, "live", true},
+	}
 	for _, wr := range writes {
 		for _, after := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, written %v", wr.name, after), func(t *testing.T) {

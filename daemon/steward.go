@@ -256,7 +256,8 @@ func (s *steward) reboot(cause error) {
 	rec, err := s.reread()
 	if err != nil {
 		rec = s.durable
-		if rec.State != migration.RecordServing || wanted.State != migration.RecordServing || rec.LiveEpoch != wanted.LiveEpoch {
+		serves := rec.State == migration.RecordServing
+		if serves != (wanted.State == migration.RecordServing) || serves && rec.LiveEpoch != wanted.LiveEpoch {
 			s.halt(err)
 			return
 		}
