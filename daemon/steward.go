@@ -261,9 +261,9 @@ func (s *steward) reboot(cause error) {
 			s.halt(err)
 			return
 		}
-		// Whichever of the two is on disk, this node is the authority; and the
-		// epoch that could not be written was never named.
-		s.log.Error("the journal fails: serving on, but this daemon cannot move", "err", err)
+		// Whichever of the two is on disk, this node is the authority, or is not;
+		// and the epoch that could not be written was never named.
+		s.log.Error("the journal fails: going on as before, but this daemon cannot move", "err", err)
 	}
 	if rec.State == migration.RecordServing && s.in != nil && rec.LiveEpoch == s.in.epoch && s.inRep != nil {
 		s.adopt() // the write did land: live
