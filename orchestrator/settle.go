@@ -34,3 +34,8 @@ func (o *Orchestrator) TakeOver(rec migration.MoveRecord) (*Handle, error) {
 
 // Open are the moves that this orchestrator's journal has no end of, oldest first of each daemon.
 func (o *Orchestrator) Open() ([]migration.MoveRecord, error) { return o.records.OpenMoves(0) }
+
+// Recorded is what the journal has of a move, with its outcome.
+func (o *Orchestrator) Recorded(rec migration.MoveRecord) (migration.MoveRecord, error) {
+	return o.records.Move(rec.Origin, rec.Epoch)
+}

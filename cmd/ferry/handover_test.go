@@ -153,3 +153,33 @@ func TestHandOverOddClients(t *testing.T) {
 	}
 	w.migrate(exitDone, "orders", "b")
 }
+
+// What the running orchestrator cannot settle it goes on to settle, and --resume
+// beside it says so, or how it ended.
+func TestRunningOrchestratorSettles(t *testing.T) {
+	slow(t)
+	w := newChaosWorld(t, "a", "b", "o", "p")
+	w.node("a", "--daemon", "orders")
+	b := w.node("b")
+	o := w.orchestrator()
+	w.hold("a retired:after")
+	m := spawn(t, w.migrateArgs("orders", "b", "--timeout", "2s")...)
+	w.landed()
+	b.signal(syscall.SIGKILL)
+	b.exit(patience)
+	w.goOn()
+	if r := m.exit(patience); r.code != exitInDoubt {
+		t.Errorf("exit %d, %s", r.code, r.stderr)
+	}
+	r := w.resume(exitInDoubt, "--timeout", "1s")
+	if !strings.Contains(r.stdout, "orders from a to b in epoch 1: in doubt: it is being settled") || !strings.Contains(r.stderr, "1 move of o has no end yet") {
+		t.Errorf("%q, %q", r.stdout, r.stderr)
+	}
+	resumed := spawn(t, "migrate", "--cluster", w.path("o"), "--as", "o", "--resume", "--timeout", patience.String())
+	w.node("b")
+	if r := resumed.exit(patience); r.code != exitDone || !strings.Contains(r.stdout, "orders from a to b in epoch 1: rolled back") {
+		t.Errorf("exit %d, %q, %q", r.code, r.stdout, r.stderr)
+	}
+	o.await("outcome=\"rolled back\"")
+	w.owner("orders", "a", "b")
+}

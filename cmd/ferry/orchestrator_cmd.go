@@ -402,16 +402,23 @@ func (s *orchestrating) resumed(ctx context.Context, req handOverRequest, out *l
 	if len(begun) > 0 {
 		names = namesOfDaemons(askAll(ctx, s.file, s.o))
 	}
+	tell := func(rec migration.MoveRecord) {
+		res := newMoveResult(names.of(rec.Origin), m.node(rec.Source), m.node(rec.Target), proto0500.Report{DaemonOrigin: rec.Origin, Epoch: rec.Epoch})
+		if now, err := s.o.Recorded(rec); err == nil {
+			rec = now
+		}
+		res.Outcome = rec.Outcome.String()
+		if rec.Outcome == migration.MoveOpen {
+			res.Outcome, res.Text = migration.OutcomeInDoubt.String(), "it is being settled"
+		}
+		out.write(handOverLine{Result: &res})
+	}
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for err == nil && len(begun) > 0 {
 		var still []migration.MoveRecord
 		still, err = s.o.Open()
-		begun = deleteEnded(begun, still, func(rec migration.MoveRecord) {
-			res := newMoveResult(names.of(rec.Origin), m.node(rec.Source), m.node(rec.Target), proto0500.Report{DaemonOrigin: rec.Origin, Epoch: rec.Epoch})
-			res.Outcome = "ended"
-			out.write(handOverLine{Result: &res})
-		})
+		begun = deleteEnded(begun, still, tell)
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -420,6 +427,9 @@ func (s *orchestrating) resumed(ctx context.Context, req handOverRequest, out *l
 	}
 	if err != nil && ctx.Err() == nil {
 		end.Error, end.Code = err.Error(), exitFailed
+	}
+	for _, rec := range begun {
+		tell(rec)
 	}
 	end.Left = len(begun)
 	out.write(end)

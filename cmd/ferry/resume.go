@@ -5,7 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -191,16 +192,14 @@ func (n daemonNames) of(o proto0500.Origin) string {
 // missingFlags is cobra's own word for flags that only some uses of a command
 // require.
 func missingFlags(cmd *cobra.Command, names ...string) error {
-	missing := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return cmd.Flags().Changed(n) })
+	var missing []string
+	for _, n := range names {
+		if !cmd.Flags().Changed(n) {
+			missing = append(missing, strconv.Quote(n))
+		}
+	}
 	if len(missing) == 0 {
 		return nil
 	}
-	list := ""
-	for i, n := range missing {
-		if i > 0 {
-			list += ", "
-		}
-		list += fmt.Sprintf("%q", n)
-	}
-	return usagef("required flag(s) %s not set", list)
+	return usagef("required flag(s) %s not set", strings.Join(missing, ", "))
 }

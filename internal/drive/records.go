@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"ferry/frame"
 	"ferry/journal"
 	"ferry/migration"
 	"ferry/proto0500"
@@ -107,6 +108,15 @@ func (r Records) PutMove(m migration.MoveRecord) error {
 		return err
 	}
 	return r.J.Put(key(prefixMove, uint64(m.Origin), uint64(m.Epoch)), b)
+}
+
+// Move reads an orchestrator's record, journal.ErrNotFound where there is none.
+func (r Records) Move(o proto0500.Origin, e frame.Epoch) (m migration.MoveRecord, err error) {
+	b, err := r.J.Get(key(prefixMove, uint64(o), uint64(e)))
+	if err != nil {
+		return m, err
+	}
+	return m, m.UnmarshalBinary(b)
 }
 
 // OpenMoves are the moves of a daemon that have no outcome yet; origin 0: of all.
