@@ -23,10 +23,13 @@ func (s *steward) effect(e migration.Effect) error {
 	case migration.Flush:
 		return s.flush(e)
 	case migration.Send:
+		s.publish() // whoever is told finds it so
 		s.send(e.To, e.Epoch, e.Message)
 	case migration.Answer:
+		s.publish()
 		s.send(e.To, e.Epoch, s.report())
 	case migration.SendPrepared:
+		s.publish()
 		s.send(e.To, e.Epoch, s.h.prepared(s.origin))
 	case migration.Arm:
 		if e.Timer == migration.TimerAttempt {
@@ -247,9 +250,6 @@ func (s *steward) prepare(e migration.Prepare) error {
 		return err
 	}
 	s.in, err = newInbound(s, e.Epoch, e.Source, s.p.Record().Orchestrator, dir)
-	// At once: the yes that follows may bring the source's streams sooner than
-	// this step ends.
-	s.attempt.Store(s.in)
 	return err
 }
 

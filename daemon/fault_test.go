@@ -234,6 +234,9 @@ func (st *stage) settled(t *testing.T) (at *node) {
 	st.ws.check(t, at.read("d"))
 	other := map[*node]string{st.a: "b", st.b: "a"}[at]
 	st.eventually("nothing is left at the other", func() bool { return len(st.stays(other)) == 0 })
+	if got := st.stays(at.name); len(got) != 1 {
+		t.Errorf("the authority's state lies in %q", got)
+	}
 	return at
 }
 

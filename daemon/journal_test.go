@@ -168,6 +168,9 @@ func TestOrchestratorsJournalFails(t *testing.T) {
 		t.Fatalf("%v, %v", res.Outcome, err)
 	}
 	w.eventually("the source has given it up", func() bool { return a.status("d").State == proto0500.StateServing })
+	// Another process: what the source still has to say to the first is not for it.
+	o.end()
+	o = w.orchestrator(jo, nil)
 	n := 0
 	jo.FailPut(func([]byte) error {
 		if n++; n == 2 {

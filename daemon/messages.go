@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"context"
 	"fmt"
 	"time"
 
@@ -125,46 +124,4 @@ func (s *steward) rejected(from proto0500.NodeID, e frame.Epoch, m proto0500.Rej
 	if out := s.out; out != nil && out.epoch == e && out.target == from && m.Refused == proto0500.KindTransfer {
 		s.step(migration.Failed{Epoch: e, Reason: stateFailed(fmt.Errorf("target refused %v: %v", m.Refused, m.Reason))})
 	}
-}
-
-// recreate makes an in-memory daemon anew that a crash has taken.
-func (s *steward) recreate(ctx context.Context, kind Kind) error {
-	res := make(chan error, 1)
-	s.post(func() { res <- s.recreateHere(kind) })
-	select {
-	case err := <-res:
-		return err
-	case <-s.h.ctx.Done():
-		return ErrClosed
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-func (s *steward) recreateHere(kind Kind) error {
-	rec := s.p.Record()
-	if !kind.InMemory || rec.State != migration.RecordServing || s.rep != nil || s.desc.Kind != kind.Name {
-		return fmt.Errorf("%w: %q (%v at epoch %d)", ErrExists, s.name, rec.State, rec.Epoch)
-	}
-	old := s.stateDir(rec)
-	rec, err := migration.Recreated(rec)
-	if err != nil {
-		return err
-	}
-	dir, err := s.makeEpochDir(rec.Epoch)
-	if err != nil {
-		return err
-	}
-	if err := s.persist(rec); err != nil {
-		return err // either record says serving, without a state
-	}
-	s.p = migration.New(migration.Config{Self: s.h.self, Origin: s.origin}, rec)
-	s.removeDir(old)
-	rep, err := newReplica(kind, dir, s.env())
-	if err != nil {
-		s.publish()
-		return err
-	}
-	s.rep, s.failed = rep, nil
-	return s.step(migration.Boot{})
 }
