@@ -37,7 +37,8 @@ type inbound struct {
 	work   sync.WaitGroup // streams being served, restore, progress
 
 	restored chan struct{} // closed when events may be replayed
-	begun    atomic.Int64  // when the restore began, ns since 1970; 0: it has not, or is over
+	born     time.Time     // its monotonic time counts: the wall clock may be set meanwhile
+	begun    atomic.Int64  // when the restore began, ns since born; 0: it has not, or is over
 
 	mu       sync.Mutex
 	transfer proto0500.Transfer // as announced; Size 0: not yet
@@ -64,7 +65,7 @@ func newInbound(s *steward, epoch frame.Epoch, source, orchestrator proto0500.No
 	in := &inbound{
 		h: s.h, s: s, origin: s.origin, epoch: epoch, source: source, orch: orchestrator,
 		dir: dir, state: state, stats: new(moveStats), ctx: ctx, cancel: cancel,
-		restored: make(chan struct{}), ready: make(chan struct{}),
+		born: time.Now(), restored: make(chan struct{}), ready: make(chan struct{}),
 	}
 	in.work.Go(in.tellProgress)
 	return in, nil
@@ -185,7 +186,7 @@ func (in *inbound) settle() {
 		return
 	}
 	in.finished = true
-	in.begun.Store(time.Now().UnixNano())
+	in.begun.Store(int64(max(time.Since(in.born), 1)))
 	in.work.Go(func() {
 		res, err := in.placer.Finish(in.transfer.Digest)
 		if err == nil {
@@ -211,7 +212,7 @@ func (in *inbound) restore(kind Kind, env Env, base Head) {
 		in.mu.Lock()
 		in.rep = rep
 		in.mu.Unlock()
-		in.stats.took(proto0500.CounterRestoreNs, time.Duration(time.Now().UnixNano()-in.begun.Swap(0)))
+		in.stats.took(proto0500.CounterRestoreNs, time.Since(in.born)-time.Duration(in.begun.Swap(0)))
 		in.s.restoredReplica(in, rep)
 	})
 }
@@ -289,7 +290,7 @@ const restoresMax = 10
 
 func (in *inbound) count() {
 	if begun := in.begun.Load(); begun != 0 {
-		took := time.Duration(time.Now().UnixNano() - begun)
+		took := time.Since(in.born) - time.Duration(begun)
 		in.stats.took(proto0500.CounterRestoreNs, min(took, restoresMax*in.h.cfg.AttemptTimeout))
 	}
 	in.mu.Lock()
