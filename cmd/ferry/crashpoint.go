@@ -23,7 +23,6 @@ import (
 //	order        "NAME POINT hold" or "NAME POINT pass": the first to be there renames it to landed
 //	landed       the order that was met; "hold": the process waits there for the file go, or to be killed
 //	full-NAME    while it exists, NAME's journal takes nothing, as on a full disk
-//	clock-NAME   by how much NAME's wall clock is wrong, like -1h
 //
 // Points, each before and after the durable write: begin, prepare, retired,
 // live, moved, reinstated and created of a node, intent and outcome of an
@@ -189,19 +188,4 @@ func (h chaosLog) WithAttrs(as []slog.Attr) slog.Handler {
 
 func (h chaosLog) WithGroup(name string) slog.Handler {
 	return chaosLog{h.Handler.WithGroup(name), h.c}
-}
-
-// now is the wall clock, nil: the right one.
-func (c *chaosHook) now() func() time.Time {
-	if c == nil {
-		return nil
-	}
-	return func() time.Time {
-		b, err := os.ReadFile(c.path("clock-" + c.name))
-		if err != nil {
-			return time.Now()
-		}
-		wrong, _ := time.ParseDuration(string(b)) // 0 when it is half written
-		return time.Now().Add(wrong)
-	}
 }

@@ -143,7 +143,7 @@ func runNode(ctx context.Context, stderr io.Writer, opts nodeOptions) error {
 		defer listener.Close()
 	}
 	host, err := daemon.New(daemon.Config{
-		Key: key, Dir: filepath.Join(dir, "daemons"), Journal: hook.journal(j), Resolver: file, Now: hook.now(),
+		Key: key, Dir: filepath.Join(dir, "daemons"), Journal: hook.journal(j), Resolver: file,
 		Kinds: []daemon.Kind{hook.kind(kv.Kind(kv.Options{FillBytes: int64(opts.fill), FillSeed: opts.seed}))}, Orchestrators: file.Orchestrators(),
 		Lanes: opts.lanes, Log: log,
 		OnAuthority: func(a daemon.Authority) {
