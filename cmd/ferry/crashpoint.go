@@ -22,6 +22,7 @@ import (
 //	trace        gets a line "NAME POINT" for each point that a process passes
 //	order        "NAME POINT hold" or "NAME POINT pass": the first to be there renames it to landed
 //	landed       the order that was met; "hold": the process waits there for the file go, or to be killed
+//	forget       "POINT": this record is never written, so that the harness has something to find
 //	full-NAME    while it exists, NAME's journal takes nothing, as on a full disk
 //
 // Points, each before and after the durable write: begin, prepare, retired,
@@ -91,6 +92,9 @@ func (j chaosJournal) Put(key, value []byte) error {
 	}
 	if _, err := os.Stat(j.c.path("full-" + j.c.name)); err == nil {
 		return &fs.PathError{Op: "write", Path: "journal", Err: syscall.ENOSPC}
+	}
+	if b, err := os.ReadFile(j.c.path("forget")); err == nil && string(b) == point {
+		return nil
 	}
 	if err := j.Journal.Put(key, value); err != nil {
 		return err

@@ -6,25 +6,50 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math/rand/v2"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"ferry/examples/kv"
 	"ferry/frame"
 )
 
+var built struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+// TestMain removes what the tests have built.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if built.dir != "" {
+		_ = os.RemoveAll(built.dir)
+	}
+	os.Exit(code)
+}
+
 // ferryProgram builds ferry once for all tests.
 func ferryProgram(t *testing.T) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "ferry")
-	if out, err := exec.Command("go", "build", "-o", path, "ferry/cmd/ferry").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	built.once.Do(func() {
+		if built.dir, built.err = os.MkdirTemp("", "ferry-chaos-test-"); built.err != nil {
+			return
+		}
+		if out, err := exec.Command("go", "build", "-o", filepath.Join(built.dir, "ferry"), "ferry/cmd/ferry").CombinedOutput(); err != nil {
+			built.err = fmt.Errorf("%w: %s", err, out)
+		}
+	})
+	if built.err != nil {
+		t.Fatal(built.err)
 	}
-	return path
+	return filepath.Join(built.dir, "ferry")
 }
 
 // TestChaos runs a little of everything with real processes.
@@ -45,6 +70,7 @@ func TestChaos(t *testing.T) {
 		{"disks", []string{"-moves", "0", "-disks", "6"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			var out, log strings.Builder
 			args := append([]string{"-json", "-v", "-ferry", program, "-links", "0", "-disks", "0", "-clocks", "0"}, c.args...)
 			if code := run(args, &out, &log); code != 0 {
@@ -68,12 +94,27 @@ func TestChaos(t *testing.T) {
 	}
 }
 
+// TestForgottenRecord: with sources that do not write down that they have
+// retired, a kill of the source finds it.
+func TestForgottenRecord(t *testing.T) {
+	if testing.Short() {
+		t.Skip("real processes under real faults")
+	}
+	t.Parallel()
+	var out, log strings.Builder
+	args := []string{"-ferry", ferryProgram(t), "-moves", "3", "-only", "7,0", "-forget", "retired", "-links", "0", "-disks", "0", "-clocks", "0"}
+	if code := run(args, &out, &log); code != 1 || !strings.Contains(log.String(), "two authorities") {
+		t.Fatalf("exit %d: %s\n%s", code, out.String(), log.String())
+	}
+}
+
 // TestCheckSeesFaults: the check of a world in which nothing happened fails when
 // the writers' records are made to differ from the log.
 func TestCheckSeesFaults(t *testing.T) {
 	if testing.Short() {
 		t.Skip("real processes")
 	}
+	t.Parallel()
 	ctx := context.Background()
 	w, err := newWorld(ferryProgram(t), t.TempDir(), 1<<20)
 	if err != nil {

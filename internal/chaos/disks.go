@@ -27,7 +27,7 @@ func mountDisks(w *world) (unmount func() error, err error) {
 	var mounted []string
 	unmount = func() (err error) {
 		for _, dir := range mounted {
-			if out, e := exec.Command("umount", dir).CombinedOutput(); e != nil {
+			if out, e := exec.Command("umount", "-l", dir).CombinedOutput(); e != nil {
 				err = errors.Join(err, fmt.Errorf("umount %s: %w: %s", dir, e, out))
 			}
 		}
@@ -64,6 +64,9 @@ func fillDisk(dir string) (err error) {
 
 const ballast = "ballast"
 
+// fullFor is how long a disk stays full after the move.
+const fullFor = 400 * time.Millisecond
+
 // runDisks moves the daemon to and fro, and one disk is full in each move: that
 // of the journal alone, or all of it where we have one to fill.
 func runDisks(ctx context.Context, h *harness, moves int) error {
@@ -71,7 +74,7 @@ func runDisks(ctx context.Context, h *harness, moves int) error {
 	for n := 1; n <= moves; n++ {
 		s, r := aim(&tried, &tried, h.rnd)
 		r = role((n - 1) % int(roleCount))
-		whole := h.disks && n%2 == 0
+		whole := h.disks && n%4 != 0
 		if err := h.diskMove(ctx, n, s, r, whole); err != nil {
 			return fmt.Errorf("move %d, full disk of the %v in %q: %w", n, r, s, err)
 		}
@@ -111,21 +114,38 @@ func (h *harness) diskMove(ctx context.Context, n int, s step, r role, whole boo
 			return err
 		}
 	}
-	// The move ends with the disk full, or the orchestrator gives up. Then there
-	// is room again, and a node whose daemon stopped is started again, as its log
-	// asks for.
+	// The orchestrator comes to its end with the disk full. Then there is room
+	// again, and a node whose daemon had to stop is started again, as its log says.
 	begun := time.Now()
 	select {
 	case <-o.done:
 	case <-time.After(patience):
 		return fmt.Errorf("the move does not end: %s", o.lastLine())
 	}
-	said, code := o.lastLine(), o.exit()
+	if err := pause(ctx, fullFor); err != nil { // whoever writes meets it now
+		return err
+	}
+	said, code, took := o.lastLine(), o.exit(), time.Since(begun)
 	if err := os.Remove(full); err != nil && h.w.orders.landed() {
 		return err
 	}
+	again, err := h.stopped(ctx)
+	if err != nil {
+		return err
+	}
+	again = again && r != orchestrator
+	if again {
+		h.rep.Restarts++
+		p := h.w.nodes[parts[r]]
+		if err := errors.Join(p.cmd.Process.Signal(syscall.SIGTERM), waitFor(p)); err != nil {
+			return err
+		}
+		if err := h.w.startNode(parts[r]); err != nil {
+			return err
+		}
+	}
 	if h.opts.verbose {
-		fmt.Fprintf(h.stderr, "%4d full %s in %q: exit %d after %.2f s: %s\n", n, what, s, code, time.Since(begun).Seconds(), said)
+		fmt.Fprintf(h.stderr, "%4d full %s in %q: exit %d after %.2f s, node started again %v: %s\n", n, what, s, code, took.Seconds(), again, said)
 	}
 	begun = time.Now()
 	out, reruns, err := h.w.finish(ctx, o, to)
@@ -133,4 +153,29 @@ func (h *harness) diskMove(ctx context.Context, n int, s step, r role, whole boo
 		return err
 	}
 	return h.ended(ctx, ending{n: n, step: s, what: what, from: from, to: to, outcome: out, reruns: reruns, begun: begun})
+}
+
+// stopped says whether no node serves, for longer than a cutover takes: the one
+// that should cannot, as its journal would not say what it is.
+func (h *harness) stopped(ctx context.Context) (bool, error) {
+	for range 30 {
+		for _, name := range []string{"a", "b"} {
+			if d, _, err := h.w.listed(ctx, name); err == nil && d.Authority {
+				return false, nil
+			}
+		}
+		if err := pause(ctx, 100*time.Millisecond); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+func waitFor(p *process) error {
+	select {
+	case <-p.done:
+		return nil
+	case <-time.After(patience):
+		return fmt.Errorf("node %s does not end on SIGTERM", p.name)
+	}
 }

@@ -36,7 +36,7 @@ type options struct {
 	seed                        uint64
 	rate                        int
 	fill                        int64
-	ferry, keep, only           string
+	ferry, keep, only, forget   string
 	asJSON, verbose             bool
 	step                        step // of only
 	role                        role
@@ -48,16 +48,17 @@ func run(args []string, stdout, stderr io.Writer) int {
 	var o options
 	flags := flag.NewFlagSet("chaos", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.IntVar(&o.moves, "moves", 600, "moves with a kill -9 in each")
-	flags.IntVar(&o.links, "links", -1, "moves with a fault of the links in each; -1: a tenth of -moves")
-	flags.IntVar(&o.disks, "disks", -1, "moves with a full disk in each; -1: one in 20 of -moves")
-	flags.IntVar(&o.clocks, "clocks", -1, "moves with a wall clock set wrong in each; -1: one in 20 of -moves")
+	flags.IntVar(&o.moves, "moves", 660, "moves with a kill -9 in each")
+	flags.IntVar(&o.links, "links", -1, "moves with a fault of the links in each; -1: a tenth of -moves, 6 at least")
+	flags.IntVar(&o.disks, "disks", -1, "moves with a full disk in each; -1: the same")
+	flags.IntVar(&o.clocks, "clocks", -1, "moves with a wall clock set wrong in each; -1: the same")
 	flags.Uint64Var(&o.seed, "seed", 0, "seed of what is aimed at; 0: a fresh one, which is printed")
 	flags.IntVar(&o.rate, "rate", 300, "writes per second")
 	flags.Int64Var(&o.fill, "fill", 4<<20, "bytes of state to begin with")
 	flags.StringVar(&o.ferry, "ferry", "", "the ferry program; empty: it is built")
 	flags.StringVar(&o.keep, "keep", "", "keep everything in this directory")
 	flags.StringVar(&o.only, "only", "", "aim at one step and role alone, by number: 8,2 is the orchestrator between ActivateAck and release")
+	flags.StringVar(&o.forget, "forget", "", "let every process forget a record, like retired, to see that this is found")
 	flags.BoolVar(&o.asJSON, "json", false, "print the report as JSON")
 	flags.BoolVar(&o.verbose, "v", false, "a line for each move")
 	if err := flags.Parse(args); err != nil {
@@ -72,9 +73,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if o.seed == 0 {
 		o.seed = uint64(time.Now().UnixNano())
 	}
-	for n, part := range map[*int]int{&o.links: 10, &o.disks: 20, &o.clocks: 20} {
+	for _, n := range []*int{&o.links, &o.disks, &o.clocks} {
 		if *n < 0 {
-			*n = o.moves / part
+			*n = max(o.moves/10, 6)
 		}
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -122,8 +123,13 @@ func (o options) modes() []mode {
 		{"disks", o.disks, func(h *harness) (undo func() error, err error) {
 			undo, err = mountDisks(h.w)
 			h.disks = undo != nil
+			h.w.extra = []string{"--timeout", "2s"} // what waits for room does so for nothing
 			return undo, err
 		}, runDisks},
+		{"clocks", o.clocks, func(h *harness) (undo func() error, err error) {
+			h.w.ferry, err = wrongClock(h.ctx, h.w.dir)
+			return nil, err
+		}, runClocks},
 	}
 }
 
@@ -168,6 +174,7 @@ type harness struct {
 	disks  bool   // the nodes' disks are small
 	stderr io.Writer
 	opts   options
+	ctx    context.Context // of the whole run
 }
 
 func runMode(ctx context.Context, o options, m mode, dir string, stderr io.Writer) (rep *report, err error) {
@@ -176,12 +183,17 @@ func runMode(ctx context.Context, o options, m mode, dir string, stderr io.Write
 		return nil, err
 	}
 	h := &harness{
-		w: w, rnd: rand.New(rand.NewPCG(o.seed, 0)), stderr: stderr, opts: o,
+		w: w, rnd: rand.New(rand.NewPCG(o.seed, 0)), stderr: stderr, opts: o, ctx: ctx,
 		rep: &report{Mode: m.name, Outcomes: make(map[string]int)},
 	}
 	w.say = func(format string, args ...any) {
 		if o.verbose {
 			fmt.Fprintf(stderr, format+"\n", args...)
+		}
+	}
+	if o.forget != "" {
+		if err := os.WriteFile(w.orders.path("forget"), []byte(o.forget), 0o600); err != nil {
+			return nil, err
 		}
 	}
 	if m.prepare != nil {
@@ -222,7 +234,7 @@ func runMode(ctx context.Context, o options, m mode, dir string, stderr io.Write
 	h.rep.Seconds = time.Since(begun).Seconds()
 	if err != nil {
 		for name, p := range w.nodes {
-			err = fmt.Errorf("%w\n--- node %s:\n%s", err, name, p.stderr.text())
+			err = fmt.Errorf("%w\n--- node %s:\n%s", err, name, p.said())
 		}
 		return h.rep, err
 	}

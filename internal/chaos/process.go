@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -55,7 +56,7 @@ func (t *tail) text() string {
 func (w *world) start(name string, args ...string) (*process, error) {
 	p := &process{name: name, args: args, done: make(chan struct{})}
 	p.cmd = exec.Command(w.ferry, args...)
-	p.cmd.Env = append(os.Environ(), "FERRY_CHAOS="+w.orders.dir)
+	p.cmd.Env = append(os.Environ(), "FERRY_CHAOS="+w.orders.dir, "FERRY_CHAOS_NAME="+name)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for us alone
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
 	stdin, err := p.cmd.StdinPipe()
@@ -94,6 +95,12 @@ func (p *process) ended() bool {
 
 // exit is the exit code, -1 for one that was killed.
 func (p *process) exit() int { return p.cmd.ProcessState.ExitCode() }
+
+// said is the end of its stderr, without what it says of each request.
+func (p *process) said() string {
+	lines := strings.Split(p.stderr.text(), "\n")
+	return strings.Join(slices.DeleteFunc(lines, func(l string) bool { return strings.Contains(l, "kv request failed") }), "\n")
+}
 
 // lastLine is the last line of its stderr.
 func (p *process) lastLine() string {

@@ -18,8 +18,9 @@ type report struct {
 	Missed   int            `json:"missed"`
 	Faults   map[string]int `json:"faults,omitempty"` // of other modes, by kind
 	Outcomes map[string]int `json:"outcomes"`
-	Reruns   int            `json:"reruns"` // of the orchestrator's command
-	Late     int            `json:"late"`   // moves that took longer than 30 s to end
+	Reruns   int            `json:"reruns"`   // of the orchestrator's command
+	Restarts int            `json:"restarts"` // of nodes whose disk had been full
+	Late     int            `json:"late"`     // moves that took longer than 30 s to end
 	Median   float64        `json:"end_median_s"`
 	P95      float64        `json:"end_p95_s"`
 	Max      float64        `json:"end_max_s"`
@@ -66,6 +67,9 @@ func (r *report) write(w io.Writer) {
 	}
 	for _, f := range sorted(r.Faults) {
 		fmt.Fprintf(w, "  %4d × %s\n", r.Faults[f], f)
+	}
+	if r.Restarts > 0 {
+		fmt.Fprintf(w, "%d nodes were started again after their disk had been full\n", r.Restarts)
 	}
 	fmt.Fprintf(w, "ended and serving after the last restart or the fault's end: median %.2f s, 95%% %.2f s, max %.2f s; %d over %v\n",
 		r.Median, r.P95, r.Max, r.Late, endMax)

@@ -37,6 +37,7 @@ type world struct {
 	file   *cluster.File // with everybody's real address
 	orders orders
 	nodes  map[string]*process
+	extra  []string                         // arguments of ferry migrate
 	say    func(format string, args ...any) // for whoever wants to know everything
 }
 
@@ -158,7 +159,8 @@ func (w *world) down() (err error) {
 
 // migrate starts an orchestrator that moves the daemon.
 func (w *world) migrate(to string) (*process, error) {
-	return w.start("o", "migrate", "--cluster", w.cluster("o"), "--as", "o", "--daemon", daemonName, "--to", to, "--json", "--quiet")
+	args := []string{"migrate", "--cluster", w.cluster("o"), "--as", "o", "--daemon", daemonName, "--to", to, "--json", "--quiet"}
+	return w.start("o", append(args, w.extra...)...)
 }
 
 // Exit codes of ferry migrate.
@@ -188,6 +190,7 @@ func (w *world) finish(ctx context.Context, p *process, to string) (outcome stri
 			err := json.Unmarshal(p.stdout.Bytes(), &res)
 			return res.Outcome, reruns, err
 		case exitRolledBack:
+			w.say("     %s", p.lastLine())
 			return "rolled back", reruns, nil
 		}
 		if reruns++; p.exit() >= 0 {
