@@ -72,8 +72,8 @@ const fullFor = 400 * time.Millisecond
 func runDisks(ctx context.Context, h *harness, moves int) error {
 	var tried table
 	for n := 1; n <= moves; n++ {
-		s, r := aim(&tried, &tried, h.rnd)
-		r = role((n - 1) % int(roleCount))
+		s, _ := aim(&tried, &tried, h.rnd)
+		r := role((n - 1) % int(roleCount))
 		whole := h.disks && n%4 != 0
 		if err := h.diskMove(ctx, n, s, r, whole); err != nil {
 			return fmt.Errorf("move %d, full disk of the %v in %q: %w", n, r, s, err)

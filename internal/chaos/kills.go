@@ -33,6 +33,25 @@ func runKills(ctx context.Context, h *harness, moves int) error {
 	return nil
 }
 
+// In one of so many moves a node is killed too while it, or another process,
+// recovers from the first kill.
+const (
+	second      = 4
+	secondAfter = 300 * time.Millisecond
+)
+
+// killAgain kills a node, whatever it is doing, and starts it again.
+func (h *harness) killAgain(ctx context.Context, name string) (begun time.Time, err error) {
+	if err := pause(ctx, rand.N(secondAfter)); err != nil {
+		return begun, err
+	}
+	if err := h.w.nodes[name].kill(); err != nil {
+		return begun, err
+	}
+	h.rep.Second++
+	return time.Now(), h.w.startNode(name)
+}
+
 // killMove is one move. hit: the process was killed in it.
 func (h *harness) killMove(ctx context.Context, n int, s step, r role) (hit bool, err error) {
 	from, to, err := h.sides(ctx)
@@ -77,6 +96,11 @@ func (h *harness) killMove(ctx context.Context, n int, s step, r role) (hit bool
 		begun = time.Now()
 		if r != orchestrator {
 			if err := h.w.startNode(parts[r]); err != nil {
+				return hit, err
+			}
+		}
+		if h.rnd.IntN(second) == 0 {
+			if begun, err = h.killAgain(ctx, parts[h.rnd.IntN(2)]); err != nil {
 				return hit, err
 			}
 		}

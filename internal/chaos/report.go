@@ -16,6 +16,7 @@ type report struct {
 	Moves    int            `json:"moves"`
 	Kills    table          `json:"kills"` // by step and role
 	Missed   int            `json:"missed"`
+	Second   int            `json:"second_kills"`     // of a node, while the first was recovered from
 	Faults   map[string]int `json:"faults,omitempty"` // of other modes, by kind
 	Outcomes map[string]int `json:"outcomes"`
 	Reruns   int            `json:"reruns"`   // of the orchestrator's command
@@ -59,7 +60,7 @@ func (r *report) write(w io.Writer) {
 	}
 	fmt.Fprintf(w, "; the orchestrator was run again %d times\n", r.Reruns)
 	if r.Mode == "kills" {
-		fmt.Fprintf(w, "%d moves ended before their kill; kill -9 by step and role:\n", r.Missed)
+		fmt.Fprintf(w, "%d moves ended before their kill, and in %d a node was killed in the recovery too; kill -9 by step and role:\n", r.Missed, r.Second)
 		fmt.Fprintf(w, "  %-22s %8s %8s %14s\n", "", source, target, orchestrator)
 		for s := range stepCount {
 			fmt.Fprintf(w, "  %-22s %8d %8d %14d\n", s, r.Kills[s][source], r.Kills[s][target], r.Kills[s][orchestrator])
