@@ -38,6 +38,8 @@ var may = map[string][]string{
 	"ferry/fuzz":                exported,
 	"ferry/bench":               exported,
 
+	"ferry/migratetest": {"ferry/daemon", "ferry/proto0500", "ferry/internal/sim"},
+
 	// Tests of our own; only they and migration import weaken.
 	"ferry/internal/weaken":      {},
 	"ferry/internal/sim":         {"ferry/frame", "ferry/identity", "ferry/internal/weaken", "ferry/journal", "ferry/migration", "ferry/proto0500", "ferry/snapshot"},

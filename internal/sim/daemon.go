@@ -20,6 +20,19 @@ type Daemon interface {
 // Digester may be implemented by a Daemon.
 type Digester interface{ Digest() (uint64, error) }
 
+// Pictured may be implemented by a Daemon whose snapshots can differ where its states do not: the picture is compared.
+type Pictured interface{ Picture() ([]byte, error) }
+
+// Survivor may be implemented by a Daemon that keeps its own log. Crash gives what a crash of the process leaves, and
+// its last event; the others are rebuilt from the log that this package keeps for them.
+type Survivor interface {
+	Sync() error
+	Crash() (again Daemon, through proto0500.Seq, err error)
+}
+
+// Origin is that of the first daemon of every episode.
+func Origin() proto0500.Origin { return entities[0].origin }
+
 // Event is one accepted event.
 type Event struct {
 	Seq        proto0500.Seq

@@ -58,7 +58,14 @@ func (r *replica) from(from proto0500.Seq) []Event {
 	return r.log[from-r.base.Seq-1:]
 }
 
-func (r *replica) sync() { r.synced = len(r.log) }
+func (r *replica) sync() {
+	if s, ok := r.d.(Survivor); ok {
+		if err := s.Sync(); err != nil {
+			r.w.fail("daemon", "Sync: %v", err)
+		}
+	}
+	r.synced = len(r.log)
+}
 
 func (r *replica) digest() (uint64, error) {
 	if d, ok := r.d.(Digester); ok {
@@ -70,6 +77,9 @@ func (r *replica) digest() (uint64, error) {
 // crashed is what a restart makes of what is on disk.
 func (r *replica) crashed() *replica {
 	again := &replica{w: r.w, dom: r.dom, epoch: r.epoch, ckpt: r.ckpt, base: r.base, head: r.base}
+	if s, ok := r.d.(Survivor); ok {
+		return again.survive(s, r.log, r.synced)
+	}
 	_ = r.d.Close()
 	var err error
 	if again.d, err = r.w.cfg.Factory.Open(r.ckpt == nil); err == nil && r.ckpt != nil {
@@ -81,17 +91,39 @@ func (r *replica) crashed() *replica {
 	if err != nil {
 		r.w.fail("daemon", "cannot be opened after a crash: %v", err)
 	}
-	again.log = append(again.log, r.log[:r.synced]...)
-	again.synced = r.synced
-	if n := len(again.log); n > 0 {
-		ev := again.log[n-1]
-		again.head = migration.Position{Seq: ev.Seq, Head: ev.Link, Hash: ev.Hash}
+	return again.with(r.log[:r.synced])
+}
+
+// survive is crashed for a daemon that keeps its own log.
+func (r *replica) survive(s Survivor, log []Event, synced int) *replica {
+	var through proto0500.Seq
+	var err error
+	if r.d, through, err = s.Crash(); err != nil {
+		r.w.fail("daemon", "cannot be opened after a crash: %v", err)
 	}
-	return again
+	kept := int(through) - int(r.base.Seq)
+	if kept < synced || kept > len(log) {
+		r.w.fail("daemon", "after a crash it ends at event %d; event %d was synced, and %d applied",
+			through, int(r.base.Seq)+synced, int(r.base.Seq)+len(log))
+	}
+	return r.with(log[:kept])
+}
+
+// with takes the log that was found.
+func (r *replica) with(log []Event) *replica {
+	r.log = append(r.log, log...)
+	r.synced = len(log)
+	if n := len(log); n > 0 {
+		r.head = migration.Position{Seq: log[n-1].Seq, Head: log[n-1].Link, Hash: log[n-1].Hash}
+	}
+	return r
 }
 
 // picture is the whole state as bytes.
 func picture(d Daemon) ([]byte, error) {
+	if p, ok := d.(Pictured); ok {
+		return p.Picture()
+	}
 	s, err := d.Snapshot()
 	if err != nil {
 		return nil, err
