@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"ferry/identity"
 	"ferry/migration"
 	"ferry/proto0500"
 )
@@ -40,7 +41,7 @@ func (s *steward) alarm(f migration.Frame) {
 	rec := s.p.Record()
 	if how := contradicts(rec, f); how != "" {
 		s.log.Error("TWO OWNERS: this node serves, and so may another, which a force order has called dead: stop that one and keep its data apart",
-			"other", f.From, "message", f.Message.Kind(), "because", how, "epoch", rec.Epoch, "live_epoch", rec.LiveEpoch)
+			"other", identity.NodeID(f.From), "message", f.Message.Kind(), "because", how, "epoch", rec.Epoch, "live_epoch", rec.LiveEpoch)
 	}
 }
 
@@ -51,7 +52,7 @@ func (s *steward) forced(before migration.Record, m proto0500.Force) {
 		return
 	}
 	s.log.Warn("FORCED by an operator's order: this node is the authority; the other side must never serve again",
-		"dead", m.DeadNode, "was", before.State, "epoch", rec.Epoch, "seq", s.copyOf().Seq)
+		"dead", identity.NodeID(m.DeadNode), "was", before.State, "epoch", rec.Epoch, "seq", s.copyOf().Seq)
 	if before.State == migration.RecordRetired && rec.State == migration.RecordServing {
 		s.h.authority(s.desc.Name, s.origin, s.h.self, rec.Epoch)
 	}

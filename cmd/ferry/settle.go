@@ -295,6 +295,7 @@ func (s *settler) force(ctx context.Context) error {
 		return &exitError{code: exitInDoubt, err: fmt.Errorf("%s has taken the order and does not serve: it is %v in epoch %d", found.node(f.node), r.State, r.Epoch)}
 	}
 	res := newMoveResult(f.name, s.node(f.source), s.node(f.target), r)
+	res.Epoch = fmt.Sprint(uint64(f.epoch)) // of the attempt that it ends
 	res.Outcome, res.Text = "forced", fmt.Sprintf("%s serves %s in epoch %d from event %d; destroy the data of %s", found.node(f.node), f.name, r.Epoch, f.seq, found.node(f.dead))
 	return s.print(res)
 }
