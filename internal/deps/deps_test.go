@@ -41,10 +41,11 @@ var may = map[string][]string{
 	"ferry/migratetest": {"ferry/daemon", "ferry/proto0500", "ferry/internal/sim"},
 
 	// Tests of our own; only they and migration import weaken.
-	"ferry/internal/weaken":      {},
-	"ferry/internal/sim":         {"ferry/frame", "ferry/identity", "ferry/internal/weaken", "ferry/journal", "ferry/migration", "ferry/proto0500", "ferry/snapshot"},
-	"ferry/internal/sim/explore": {"ferry/frame", "ferry/internal/weaken", "ferry/migration", "ferry/proto0500"},
-	"ferry/internal/sim/cmd/sim": {"ferry/internal/sim", "ferry/internal/sim/explore", "ferry/internal/weaken"},
+	"ferry/internal/weaken":          {},
+	"ferry/internal/sim":             {"ferry/frame", "ferry/identity", "ferry/internal/weaken", "ferry/journal", "ferry/migration", "ferry/proto0500", "ferry/snapshot"},
+	"ferry/internal/sim/explore":     {"ferry/frame", "ferry/internal/weaken", "ferry/migration", "ferry/proto0500"},
+	"ferry/internal/sim/cmd/sim":     {"ferry/internal/sim", "ferry/internal/weaken"},
+	"ferry/internal/sim/cmd/explore": {"ferry/internal/sim/explore", "ferry/internal/weaken"},
 }
 
 // exported is what a user can import: no internal package.

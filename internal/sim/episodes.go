@@ -74,6 +74,13 @@ func Episode(cfg Config) (failure *Failure) {
 	return failure
 }
 
+// RunOne runs one episode, of that seed, and counts it.
+func RunOne(cfg Config) *Report {
+	r := &Report{Seed: cfg.Seed, Counts: Counts{Broken: map[string]uint64{}}}
+	r.add(episode(cfg))
+	return r
+}
+
 func episode(cfg Config) (w *world, failure *Failure) {
 	defer func() {
 		p := recover()

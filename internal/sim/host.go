@@ -178,7 +178,7 @@ func (h *host) step(in migration.Input) (refused error) {
 	for first := true; len(h.todo) > 0; first = false {
 		next := h.todo[0]
 		h.todo = h.todo[:copy(h.todo, h.todo[1:])]
-		before := h.place()
+		before, was := h.place(), h.p
 		fx, err := h.p.Step(h.copyOf(), next, h.fx[:0])
 		if first {
 			refused = err
@@ -186,8 +186,8 @@ func (h *host) step(in migration.Input) (refused error) {
 		if h.w.cfg.Trace {
 			h.traceStep(next, err, fx)
 		}
-		if h.w.cfg.Watch != nil {
-			h.observe(next, err)
+		if h.w.model != nil {
+			h.w.model.step(h, &was, &h.p)
 		}
 		for _, e := range fx {
 			if h.w.toCrash--; h.w.toCrash <= 0 && !h.w.calm {

@@ -61,6 +61,9 @@ const staleMax = 96
 func (w *world) send(f *flight) {
 	d := w.doms[f.dom]
 	w.witness(d, f)
+	if w.model != nil {
+		w.model.send(f)
+	}
 	if o := w.orchestratorOf(f); o != nil && !w.calm && o.seldom() && w.rng.IntN(5) == 0 {
 		w.trouble(o, f)
 		return

@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"sync/atomic"
 	"testing"
+
+	"ferry/internal/weaken"
 )
 
 func moves(t *testing.T, full int) int {
@@ -31,7 +33,7 @@ func checkRun(t *testing.T, r *Report) {
 
 // The same moves each time: what breaks here was broken by the last change.
 func TestFixedSeed(t *testing.T) {
-	r := Run(Options{Seed: 1, Moves: moves(t, 4000), Workers: 2})
+	r := Run(Options{Seed: 1, Moves: moves(t, 2400), Workers: 2})
 	checkRun(t, r)
 	if r.MedianChunks() < 8 || r.MedianEvents() < 20 || r.MedianFaults() < 3 {
 		t.Errorf("a median move has %d chunks, %d events, %d faults: the world is too easy",
@@ -43,7 +45,7 @@ func TestFixedSeed(t *testing.T) {
 func TestFreshSeed(t *testing.T) {
 	seed := rand.Uint64() >> 1
 	t.Logf("seed %d", seed)
-	checkRun(t, Run(Options{Seed: seed, Moves: moves(t, 3000), Workers: 2}))
+	checkRun(t, Run(Options{Seed: seed, Moves: moves(t, 1500), Workers: 2}))
 }
 
 // A seed is a run: the same world step by step, whoever runs beside it.
@@ -97,4 +99,42 @@ func (d *moody) Apply(events []Event) error {
 	err := d.ledger.Apply(events)
 	d.slots[5] += moods.Add(1)
 	return err
+}
+
+// Every step of the simulator is one that the TLA+ model allows, and every action of the model is taken.
+func TestStepsAreTheModels(t *testing.T) {
+	actions := map[string]uint64{}
+	for n := range uint64(moves(t, 100)) {
+		w, failure := episode(Config{Seed: EpisodeSeed(3, n), Model: true})
+		if failure != nil {
+			t.Fatal(failure)
+		}
+		for name, n := range w.model.actions {
+			actions[name] += n
+		}
+	}
+	t.Log(actions)
+	for _, name := range []string{
+		"Begin", "TakeSnapshot", "Freeze", "Thaw", "Retire", "Abort", "Reinstate", "Release", "Prepare", "RefusePrepare",
+		"Restore", "Replay", "Ack", "GoLive", "Drop", "Forget",
+	} {
+		if actions[name] == 0 && !testing.Short() {
+			t.Errorf("no step was the model's %s", name)
+		}
+	}
+}
+
+// The model is no rubber stamp: it does not allow what a rule forbids.
+func TestModelRefuses(t *testing.T) {
+	for _, rule := range []weaken.Rule{weaken.AbortAfterRetire, weaken.DropAfterAck} {
+		caught := map[string]int{}
+		for n := range uint64(80) {
+			if _, failure := episode(Config{Seed: EpisodeSeed(5, n), Model: true, Weak: weaken.Of(rule)}); failure != nil {
+				caught[failure.Violation.Name]++
+			}
+		}
+		if t.Log(rule, caught); caught["model"] == 0 {
+			t.Errorf("with %v turned off the model allows every step", rule)
+		}
+	}
 }

@@ -18,16 +18,16 @@ var errNoFiles = errors.New("sim: there are no files here")
 // Config is one episode.
 type Config struct {
 	Seed     uint64
-	Moves    int            // to begin; 0: 12
-	Factory  Factory        // zero: Ledger
-	Weak     weaken.Set     // what is turned off, for canaries
-	Off      [faults]bool   // faults that are not injected, for shrinking
-	Trace    bool           // keep a trace
-	Durable  *bool          // all daemons are, or none; nil: by chance
-	Nodes    int            // 0: by chance
-	Daemons  int            // 0: by chance
-	Refusals int            // one of so many prepares is refused for good; 0: 60
-	Watch    func(Observed) // told of every step of a participant; nil: nobody
+	Moves    int          // to begin; 0: 12
+	Factory  Factory      // zero: Ledger
+	Weak     weaken.Set   // what is turned off, for canaries
+	Off      [faults]bool // faults that are not injected, for shrinking
+	Trace    bool         // keep a trace
+	Durable  *bool        // all daemons are, or none; nil: by chance
+	Nodes    int          // 0: by chance
+	Daemons  int          // 0: by chance
+	Refusals int          // one of so many prepares is refused for good; 0: 60
+	Model    bool         // hold every step against tla/Handover.tla
 }
 
 // The lengths of things, in microseconds. Real ones are longer, in about these proportions.
@@ -53,6 +53,7 @@ type world struct {
 	q     queue
 	nodes []*node
 	doms  []*dom
+	model *model // nil: not asked for
 	orchs []*orchestrator
 	moves []*moveStats
 	began int
@@ -152,6 +153,9 @@ func newWorld(cfg Config) *world {
 	}
 	if cfg.Daemons > 0 {
 		doms = min(cfg.Daemons, len(durable))
+	}
+	if cfg.Model {
+		w.model = newModel(w)
 	}
 	w.latency = 60 + r.Int64N(120)
 	w.calmness = 15_000 + r.Int64N(40_000)

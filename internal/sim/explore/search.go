@@ -134,7 +134,7 @@ func Search(b Bounds) *Result {
 			}
 			acts = s.actions(&at, acts[:0])
 			for _, a := range acts {
-				talk := a.what() == actDeliver && s.idleTalk(&at, a.arg())
+				talk := !b.Any && a.what() == actDeliver && s.idleTalk(&at, a.arg())
 				ok, bad := s.step(&at, &to, a)
 				if !ok {
 					continue
@@ -187,7 +187,7 @@ func (s *space) actions(st *state, acts []action) []action {
 			return
 		}
 		res := s.stepCell(st.cells[i], in)
-		if st.left[leftCrashes] > 0 {
+		if st.left[leftCrashes] > 0 && !s.b.Any { // there, what was sent may never be received anyway
 			for k := range res.crashes {
 				acts = append(acts, act(what, i, varCrash+k, arg))
 			}
@@ -203,7 +203,7 @@ func (s *space) actions(st *state, acts []action) []action {
 			continue
 		}
 		to := s.frames[f].to
-		if s.idleTalk(st, f) && st.left[leftDoubles] == 0 {
+		if !s.b.Any && s.idleTalk(st, f) && st.left[leftDoubles] == 0 {
 			continue
 		}
 		if to < firstOrchestrator {
@@ -235,11 +235,24 @@ func (s *space) actions(st *state, acts []action) []action {
 		if st.left[leftCrashes] > 0 && (c.p.Epoch() > 0 || c.has) {
 			acts = append(acts, act(actCrash, i, 0, 0))
 		}
+		if s.b.Any && c.open && c.p.State() == proto0500.StateServing && st.left[leftMoves] > 0 {
+			for target := range s.b.Nodes {
+				if target != i && (target < 2 || st.left[leftMoves] < uint8(s.b.Moves)) {
+					acts = append(acts, act(actBegin, i, 0, uint16(target+1)))
+				}
+			}
+		}
+		if s.b.Any && s.sums[st.cells[i]].busy {
+			acts = append(acts, act(actWish, i, 0, 0))
+		}
 		if st.left[leftWrites] > 0 && c.accepts() {
 			acts = append(acts, act(actWrite, i, 0, 0))
 		}
 	}
 	for i := range st.drivers {
+		if s.b.Any {
+			break
+		}
 		d := &s.drivers[st.drivers[i]]
 		switch {
 		case d.open():
@@ -316,6 +329,9 @@ func (s *space) ripe(st *state, id uint16) bool {
 // due tells whether a timer may run out: one that only asks does where no question and no answer is in flight between
 // the two.
 func (s *space) due(st *state, i int, c *cell, t migration.Timer) bool {
+	if s.b.Any {
+		return t != migration.TimerBlackout || st.left[leftTimeouts] > 0
+	}
 	if t != migration.TimerAsk {
 		return st.left[leftTimeouts] > 0
 	}
@@ -356,12 +372,16 @@ func (s *space) spend(st *state, a action, talk bool) bool {
 	case actDouble:
 		ok = pay(leftDoubles)
 	case actDeliver:
-		ok = !talk || pay(leftDoubles)
+		ok = !talk || s.b.Any || pay(leftDoubles)
 	case actLose:
 		ok = pay(leftLosses)
 	case actNever:
 		ok = pay(leftRefusals)
 	case actTimer:
+		if s.b.Any {
+			ok = migration.Timer(a.arg()) != migration.TimerBlackout || pay(leftTimeouts)
+			break
+		}
 		if migration.Timer(a.arg()) == migration.TimerAsk {
 			ok = pay(leftAsks)
 		} else {
@@ -377,7 +397,7 @@ func (s *space) spend(st *state, a action, talk bool) bool {
 		ok = pay(leftCrashes)
 	case actWrite:
 		ok = pay(leftWrites)
-	case actStart:
+	case actStart, actBegin:
 		ok = pay(leftMoves)
 	case actCancel:
 		ok = pay(leftCancels)
@@ -449,6 +469,10 @@ func (s *space) tell(st *state, a action) string {
 		text = fmt.Sprintf("%d: timer %v", a.whose()+int(firstOrchestrator), migration.Timer(a.arg()))
 	case actStart:
 		text = fmt.Sprintf("%d wants it from %d to %d", a.whose()+int(firstOrchestrator), a.arg()>>4, a.arg()&15)
+	case actBegin:
+		text = fmt.Sprintf("somebody begins at %d, for %d", a.whose()+1, a.arg())
+	case actWish:
+		text = fmt.Sprintf("somebody wishes %d to end it", a.whose()+1)
 	case actCancel:
 		text = fmt.Sprintf("%d is cancelled", a.whose()+int(firstOrchestrator))
 	case actDCrash:

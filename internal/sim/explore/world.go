@@ -154,7 +154,7 @@ func (s *space) frame(f fly) uint16 {
 		panic("explore: too many different frames")
 	}
 	id := uint16(len(s.frames))
-	s.lasts = append(s.lasts, lasting(f.msg))
+	s.lasts = append(s.lasts, s.b.Any || lasting(f.msg))
 	s.frames = append(s.frames, f)
 	s.frameIDs[string(b)] = id
 	return id
@@ -270,6 +270,8 @@ const (
 	actCancel  = 10 // driver
 	actDCrash  = 11 // driver
 	actResume  = 12 // driver
+	actBegin   = 13 // of an orchestrator without memory, at node; arg: target
+	actWish    = 14 // … that the attempt at node ends
 
 	// Variants: the step crashes after its n-th durable write, or that write fails.
 	varCrash = 1
@@ -317,6 +319,25 @@ func (s *space) step(from, to *state, a action) (bool, *broken) {
 		return s.cellStep(to, a.whose(), inTimer|input(arg), a.variant())
 	case actCrash:
 		return s.cellStep(to, a.whose(), inCrash, 0)
+	case actBegin:
+		target := proto0500.NodeID(arg)
+		f := s.frame(fly{from: firstOrchestrator, to: proto0500.NodeID(a.whose() + 1), msg: proto0500.Begin{
+			DaemonOrigin: origin, TargetNode: target, Floor: s.cells[to.cells[target-1]].p.Epoch(),
+		}})
+		before := s.cells[to.cells[a.whose()]].p.Epoch()
+		if ok, bad := s.cellStep(to, a.whose(), inFrame|input(f), a.variant()); !ok || bad != nil {
+			return ok, bad
+		}
+		e := s.cells[to.cells[a.whose()]].p.Epoch()
+		if e == before && !s.b.Weak.Any() || s.cells[to.cells[a.whose()]].p.State() != proto0500.StateBegun {
+			return true, nil
+		}
+		prepare := s.frame(fly{from: firstOrchestrator, to: target, epoch: e, msg: proto0500.Prepare{DaemonOrigin: origin, SourceNode: proto0500.NodeID(a.whose() + 1)}})
+		return true, s.sent(to, []uint16{prepare})
+	case actWish:
+		f := s.frame(fly{from: firstOrchestrator, to: proto0500.NodeID(a.whose() + 1), epoch: s.cells[to.cells[a.whose()]].p.Epoch(),
+			msg: proto0500.MigrationFailed{DaemonOrigin: origin, Reason: proto0500.NewReason(proto0500.CodeStateFailed, "")}})
+		return s.cellStep(to, a.whose(), inFrame|input(f), 0)
 	case actWrite:
 		return s.cellStep(to, a.whose(), inWrite, 0)
 	case actDTimer:
@@ -421,6 +442,12 @@ func (s *space) sent(to *state, out []uint16) *broken {
 		if b := s.witness(to, f); b != nil {
 			return b
 		}
+		if s.b.Any {
+			s.allows(to, f)
+			if f.to >= firstOrchestrator {
+				continue
+			}
+		}
 		if f.to >= firstOrchestrator && !s.drivers[to.drivers[f.to-firstOrchestrator]].open() {
 			continue
 		}
@@ -431,10 +458,36 @@ func (s *space) sent(to *state, out []uint16) *broken {
 			to.flights = slices.Insert(to.flights, i, id)
 		}
 	}
+	s.clean(to)
+	return nil
+}
+
+// clean takes out what cannot change anything any more.
+func (s *space) clean(to *state) {
 	if !s.b.Weak.Any() {
 		to.flights = slices.DeleteFunc(to.flights, func(id uint16) bool { return s.useless(to, id) })
 	}
-	return nil
+}
+
+// allows puts in flight what an orchestrator without memory may send because of f.
+func (s *space) allows(to *state, f *fly) {
+	put := func(f fly) {
+		id := s.frame(f)
+		if i, ok := slices.BinarySearch(to.flights, id); !ok {
+			to.flights = slices.Insert(to.flights, i, id)
+		}
+	}
+	switch f.msg.(type) {
+	case proto0500.Prepared:
+		source := s.cells[to.cells[f.from-1]].p.Peer()
+		put(fly{from: firstOrchestrator, to: source, epoch: f.epoch, msg: proto0500.TakeSnapshot{DaemonOrigin: origin, TargetNode: f.from}})
+	case proto0500.Transfer:
+		put(fly{from: firstOrchestrator, to: f.from, epoch: f.epoch, msg: proto0500.CutoverNotify{DaemonOrigin: origin, TargetNode: f.to}})
+	case proto0500.ActivateAck:
+		if f.to < firstOrchestrator {
+			put(fly{from: firstOrchestrator, to: f.to, epoch: f.epoch, msg: proto0500.Release{DaemonOrigin: origin}})
+		}
+	}
 }
 
 // useless is a frame of the data plane that can change nothing any more.

@@ -24,6 +24,7 @@ func main() {
 
 func run() error {
 	bounds := flag.String("bounds", "", "numbers, in the order above")
+	anyO := flag.Bool("any", false, "any number of orchestrators without memory, losses, doubled frames and timeouts")
 	memory := flag.Bool("memory", false, "the daemon is in memory")
 	most := flag.Int("states", 0, "end after so many states; 0: none")
 	canary := flag.String("canary", "", "a rule to turn off, by its name in internal/weaken")
@@ -35,7 +36,7 @@ func run() error {
 		if err != nil {
 			return err
 		}
-		b.Memory, b.StatesMax = *memory, *most
+		b.Any, b.Memory, b.StatesMax = *anyO, *memory, *most
 		if *canary != "" {
 			rule, ok := weaken.Parse(*canary)
 			if !ok {
