@@ -178,3 +178,36 @@ func takeAll(t *testing.T, m Move, inputs []MoveInput, seen map[Move]bool, depth
 		takeAll(t, next, inputs, seen, depth-1)
 	}
 }
+
+// The source is past the attempt, and the target's answer is from before it went live: no end yet. Found by
+// internal/sim/explore.
+func TestLateAnswerIsNoEnd(t *testing.T) {
+	m := ResumeMove(MoveConfig{Self: 9}, MoveRecord{Origin: testOrigin, Source: 1, Target: 2, Epoch: 1})
+	tell := func(in MoveInput) (done *Result) {
+		fx, err := m.Step(in, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range fx {
+			if d, ok := f.(Done); ok {
+				done = &d.Result
+			}
+		}
+		return done
+	}
+	report := func(from proto0500.NodeID, r proto0500.Report) Frame {
+		r.DaemonOrigin = testOrigin
+		return Frame{From: from, Epoch: 1, Message: r}
+	}
+	tell(Start{})
+	tell(report(1, proto0500.Report{Epoch: 2, State: proto0500.StatePrepared}))
+	for _, s := range []proto0500.State{proto0500.StatePrepared, proto0500.StateRestored, proto0500.StateSealed} {
+		if done := tell(report(2, proto0500.Report{Epoch: 1, State: s})); done != nil {
+			t.Fatalf("%v at the target, and it says %v", s, done.Outcome)
+		}
+	}
+	tell(report(2, proto0500.Report{Epoch: 2, LiveEpoch: 1, State: proto0500.StateBegun, Copy: true}))
+	if m.Record().Outcome != MoveCommitted {
+		t.Fatalf("recorded %v", m.Record().Outcome)
+	}
+}

@@ -3,6 +3,7 @@ package explore
 import (
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/zeebo/xxh3"
@@ -203,6 +204,9 @@ func (s *space) actions(st *state, acts []action) []action {
 			continue
 		}
 		to := s.frames[f].to
+		if s.b.Any && s.nothing(st, f) {
+			continue
+		}
 		if !s.b.Any && s.idleTalk(st, f) && st.left[leftDoubles] == 0 {
 			continue
 		}
@@ -302,6 +306,30 @@ func (s *space) idleTalk(st *state, id uint16) bool {
 	}
 	for _, out := range res.out {
 		if s.lasts[out] {
+			return false
+		}
+	}
+	return true
+}
+
+// nothing: a frame that changes nothing now, and brings only what is in flight already. Most deliveries are that.
+func (s *space) nothing(st *state, id uint16) bool {
+	at := st.cells[s.frames[id].to-1]
+	res := s.stepCell(at, inFrame|input(id))
+	if res.cell != at || res.wrote || res.named[0] != 0 || len(res.fails) > 0 || res.broken != "" {
+		return false
+	}
+	if _, prepare := s.frames[id].msg.(proto0500.Prepare); prepare && st.left[leftRefusals] > 0 {
+		return false
+	}
+	for _, out := range res.out {
+		f := &s.frames[out]
+		_, report := f.msg.(proto0500.Report)
+		_, rejected := f.msg.(proto0500.Rejected)
+		if f.to >= firstOrchestrator && (report || rejected) {
+			continue // nobody reads it
+		}
+		if _, ok := slices.BinarySearch(st.flights, out); !ok && !(report && s.useless(st, out)) {
 			return false
 		}
 	}
