@@ -3,15 +3,21 @@
 # make fuzz      every fuzz target for FUZZTIME each
 # make bench     the micro-benchmarks of frame and messages
 # make demo      a real move between real processes
+# make sim       MOVES simulated moves under every fault, from a fresh seed
+# make explore   every state of the core within the documented bounds (about a quarter of an hour, much memory)
+# make chaos     KILLS real moves, each with a kill -9 at an aimed step (about forty minutes for 660)
+# make tla       the TLA+ model, where Java is there
 
 GO       ?= go
 FUZZTIME ?= 60s
+MOVES    ?= 1000000
+KILLS    ?= 660
 # The slowest package drives real processes; the limit is for a hang, not for a slow machine.
 TESTFLAGS ?= -race -timeout 9m
 
 STATICCHECK = $(GO) tool -modfile=tools/go.mod staticcheck
 
-.PHONY: check fmt vet staticcheck fix tidy test fuzz bench demo
+.PHONY: check fmt vet staticcheck fix tidy test fuzz bench demo sim explore chaos tla
 
 check: fmt vet staticcheck fix tidy test
 
@@ -52,3 +58,15 @@ bench:
 
 demo:
 	@$(GO) run ./cmd/ferry demo
+
+sim:
+	@$(GO) run ./internal/sim/cmd/sim -moves $(MOVES)
+
+explore:
+	@$(GO) run ./internal/sim/cmd/explore
+
+chaos:
+	@$(GO) run ./internal/chaos -moves $(KILLS)
+
+tla:
+	@if ! command -v java >/dev/null; then echo "tla: SKIPPED, there is no java"; else cd tla && ./check; fi
