@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"io"
 	"math/rand/v2"
+	"os"
+	"slices"
 
 	"ferry/proto0500"
 )
@@ -64,6 +66,22 @@ type Factory struct {
 	Payload func(r *rand.Rand) []byte
 	// ChunkBytes is the size of a chunk; 0: small ones.
 	ChunkBytes uint32
+}
+
+// openDaemon makes a daemon, which the episode closes at its end, if nobody does before.
+func (w *world) openDaemon(created bool) (Daemon, error) {
+	d, err := w.cfg.Factory.Open(created)
+	if err == nil {
+		w.opened = append(w.opened, d)
+	}
+	return d, err
+}
+
+func (w *world) closeDaemon(d Daemon) {
+	if i := slices.Index(w.opened, d); i >= 0 {
+		w.opened = slices.Delete(w.opened, i, i+1)
+		_ = d.Close() // it may have crashed
+	}
 }
 
 // Ledger is the factory of the simulator's own daemon: a table of sums over all events in which order matters.
@@ -138,11 +156,11 @@ func (b bytesSnapshot) ReadAt(p []byte, off int64) (int, error) {
 func (b bytesSnapshot) Size() int64  { return int64(len(b)) }
 func (b bytesSnapshot) Close() error { return nil }
 
-// buffer is a received state. Take is for daemons with files; none of these worlds has any.
+// buffer is a received state. Take is for daemons with files of their own.
 type buffer struct{ bytesSnapshot }
 
 func (b *buffer) WriteAt(p []byte, off int64) (int, error) {
 	return copy(b.bytesSnapshot[off:], p), nil
 }
 
-func (b *buffer) Take(string) error { return errNoFiles }
+func (b *buffer) Take(path string) error { return os.WriteFile(path, b.bytesSnapshot, 0o600) }

@@ -10,7 +10,12 @@
 //	orchestrator.go, client.go                 who wants moves, who writes
 //	invariant.go   I1 to I6 after every step, and what must be true at the end (L1)
 //	episodes.go    many episodes, counted, until there were enough moves; shrinking of a failing one
+//	model.go       every step held against the actions of tla/Handover.tla
 //	explore/       the same step functions again, exhaustively, for small bounds
+//
+//	go run ./internal/sim/cmd/sim -moves 1000000 [-seed N] [-workers 2]    the figures, and the table of faults
+//	go run ./internal/sim/cmd/sim -episode SEED                            one episode, with its trace
+//	go run ./internal/sim/cmd/explore                                      the documented bounds
 //
 // The invariants' numbers are those of safety.md, section 9.
 package sim

@@ -68,7 +68,8 @@ func (f *Failure) Error() string {
 	return fmt.Sprintf("episode %d, move %d: %v", f.Config.Seed, f.Moves, f.Violation)
 }
 
-// Episode runs one. The world is nil where it panicked otherwise.
+// Episode runs one; nil is one in which nothing was wrong. A package that tests its users' daemons gives Config a Factory
+// and an own Seed.
 func Episode(cfg Config) (failure *Failure) {
 	_, failure = episode(cfg)
 	return failure
@@ -97,6 +98,11 @@ func episode(cfg Config) (w *world, failure *Failure) {
 		}
 	}()
 	w = newWorld(cfg)
+	defer func() {
+		for _, d := range w.opened {
+			_ = d.Close()
+		}
+	}()
 	w.run()
 	return w, nil
 }

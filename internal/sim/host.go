@@ -319,7 +319,7 @@ func (h *host) effect(e migration.Effect, before place) bool {
 		h.unpark()
 	case migration.DropState:
 		if h.rep != nil {
-			_ = h.rep.d.Close()
+			w.closeDaemon(h.rep.d)
 		}
 		h.open, h.rep = false, nil
 		if w.cfg.Weak.Has(weaken.RecordForgotten) {
@@ -337,7 +337,7 @@ func (h *host) effect(e migration.Effect, before place) bool {
 		}
 	case migration.DropAttempt:
 		if h.in != nil && h.in.rep != nil {
-			_ = h.in.rep.d.Close()
+			w.closeDaemon(h.in.rep.d)
 		}
 		h.in = nil
 		h.turnAway()

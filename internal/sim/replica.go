@@ -26,7 +26,7 @@ func newReplica(w *world, d *dom, epoch uint64) (*replica, error) {
 	at := migration.Position{Head: genesis, Hash: genesis.Hash(nil)}
 	r := &replica{w: w, dom: d, epoch: epoch, base: at, head: at}
 	var err error
-	r.d, err = w.cfg.Factory.Open(true)
+	r.d, err = w.openDaemon(true)
 	return r, err
 }
 
@@ -34,7 +34,7 @@ func newReplica(w *world, d *dom, epoch uint64) (*replica, error) {
 func restoreReplica(w *world, d *dom, epoch uint64, state []byte, base migration.Position) (*replica, error) {
 	r := &replica{w: w, dom: d, epoch: epoch, ckpt: state, base: base, head: base}
 	var err error
-	if r.d, err = w.cfg.Factory.Open(false); err != nil {
+	if r.d, err = w.openDaemon(false); err != nil {
 		return nil, err
 	}
 	return r, r.d.Restore(&buffer{state})
@@ -80,9 +80,9 @@ func (r *replica) crashed() *replica {
 	if s, ok := r.d.(Survivor); ok {
 		return again.survive(s, r.log, r.synced)
 	}
-	_ = r.d.Close()
+	r.w.closeDaemon(r.d)
 	var err error
-	if again.d, err = r.w.cfg.Factory.Open(r.ckpt == nil); err == nil && r.ckpt != nil {
+	if again.d, err = r.w.openDaemon(r.ckpt == nil); err == nil && r.ckpt != nil {
 		err = again.d.Restore(&buffer{r.ckpt})
 	}
 	if err == nil && r.synced > 0 {

@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -12,8 +11,6 @@ import (
 	"ferry/migration"
 	"ferry/proto0500"
 )
-
-var errNoFiles = errors.New("sim: there are no files here")
 
 // Config is one episode.
 type Config struct {
@@ -47,17 +44,18 @@ const (
 const firstOrchestrator proto0500.NodeID = 101
 
 type world struct {
-	cfg   Config
-	rng   *rand.Rand
-	now   int64
-	q     queue
-	nodes []*node
-	doms  []*dom
-	model *model // nil: not asked for
-	orchs []*orchestrator
-	moves []*moveStats
-	began int
-	calm  bool
+	cfg    Config
+	rng    *rand.Rand
+	now    int64
+	q      queue
+	nodes  []*node
+	doms   []*dom
+	opened []Daemon
+	model  *model // nil: not asked for
+	orchs  []*orchestrator
+	moves  []*moveStats
+	began  int
+	calm   bool
 
 	latency     int64
 	calmness    int64 // between nuisances, at most
@@ -245,8 +243,11 @@ func (d *dom) begin(w *world) {
 	d.accepted, d.last = d.accepted[:0], migration.Position{Head: genesis, Hash: genesis.Hash(nil)}
 	d.died = false
 	d.lived++
+	if d.twin != nil {
+		w.closeDaemon(d.twin)
+	}
 	var err error
-	if d.twin, err = w.cfg.Factory.Open(true); err != nil {
+	if d.twin, err = w.openDaemon(true); err != nil {
 		w.fail("daemon", "Open: %v", err)
 	}
 	for _, c := range d.clients {

@@ -77,7 +77,13 @@ func run() error {
 		fmt.Println(f)
 	}
 	small := sim.Shrink(r.Failures[0], 3000)
-	fmt.Printf("\nshrunk to episode %d: %d moves, %d nodes, %d daemons (0: by chance), without %v\n%s%v\n",
-		small.Config.Seed, small.Config.Moves, small.Config.Nodes, small.Config.Daemons, small.Config.Off, small.Trace, small.Violation)
+	var off []string
+	for f, is := range small.Config.Off {
+		if is {
+			off = append(off, sim.Fault(f).String())
+		}
+	}
+	fmt.Printf("\nshrunk to episode %d: %d moves began, %d nodes, %d daemons (0: by chance), without %q\n%s%v\n",
+		small.Config.Seed, small.Moves, small.Config.Nodes, small.Config.Daemons, off, small.Trace, small.Violation)
 	return fmt.Errorf("%d episodes failed; -episode %d shows the first", len(r.Failures), r.Failures[0].Config.Seed)
 }
