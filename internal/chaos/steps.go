@@ -110,7 +110,7 @@ func aim(hit, tried *table, rnd *rand.Rand) (s step, r role) {
 	least, ties := -1, 0
 	for i := range stepCount {
 		for j := range roleCount {
-			switch weight := 3*hit[i][j] + tried[i][j]; {
+			switch weight := 8*hit[i][j] + tried[i][j]; {
 			case least < 0 || weight < least:
 				least, ties, s, r = weight, 1, i, j
 			case weight == least:
