@@ -39,8 +39,8 @@ type visit struct {
 	t  reflect.Type
 }
 
-// held are the packages of the standard library whose values may be state.
-var held = []string{"time", "sync/atomic", "container/list", "container/ring", "math/big", "bytes", "strings", "net/netip"}
+// held are the packages, of the standard library and ferry, whose values may be state.
+var held = []string{"ferry/daemon", "ferry/proto0500", "time", "sync/atomic", "container/list", "container/ring", "math/big", "bytes", "strings", "net/netip"}
 
 func (l *looker) skips(t reflect.Type) bool {
 	if t == reflect.TypeFor[daemon.Env]() {

@@ -15,7 +15,6 @@
 package migratetest
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"testing"
@@ -120,7 +119,7 @@ func (k *kit) tryRules() *fault {
 	return nil
 }
 
-// draw makes a case of random events. The first ones are short.
+// draw makes a trial of random events.
 func (k *kit) draw(r *rand.Rand) trial {
 	c := trial{seed: r.Uint64()}
 	for range 1 + r.IntN(k.opts.Events) {
@@ -134,7 +133,7 @@ func (k *kit) draw(r *rand.Rand) trial {
 
 // try goes through the rules in an order in which the first that is broken is the one to blame.
 func (k *kit) try(c trial) *fault {
-	for _, rule := range []func(trial) *fault{k.ruleSame, k.ruleRestore, k.ruleCopy, k.ruleRestart, k.ruleDurable} {
+	for _, rule := range []func(trial) *fault{k.ruleSame, k.ruleRestore, k.ruleCopy, k.ruleDurable} {
 		f := rule(c)
 		k.sweep()
 		for i := 0; f != nil && f.kind != "nondeterministic" && i < 6; i++ {
@@ -158,19 +157,4 @@ func (k *kit) sweep() {
 		_ = os.RemoveAll(s.dir)
 	}
 	k.all = k.all[:0]
-}
-
-func quoted(events [][]byte) (lines []string) {
-	const most = 12
-	for i, p := range events {
-		if i == most {
-			return append(lines, fmt.Sprintf("and %d more", len(events)-most))
-		}
-		if len(p) > 48 {
-			lines = append(lines, fmt.Sprintf("event %d: %q and %d more bytes", i+1, p[:48], len(p)-48))
-			continue
-		}
-		lines = append(lines, fmt.Sprintf("event %d: %q", i+1, p))
-	}
-	return lines
 }

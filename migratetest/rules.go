@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"time"
 
 	"ferry/daemon"
 	"ferry/proto0500"
@@ -30,7 +29,8 @@ func broken(err error, steps ...string) *fault {
 	}
 }
 
-// ruleSame: the same events give the same state, one by one or together, and whatever becomes of the payloads later.
+// ruleSame: the same events give the same state, one by one or together, as a restart replays them, and whatever becomes
+// of the payloads later.
 func (k *kit) ruleSame(c trial) *fault {
 	all := c.all()
 	var pictures [4]picture
@@ -291,44 +291,6 @@ func (k *kit) atOnce(a *specimen, c trial, steps []string, look string) *fault {
 	return nil
 }
 
-// ruleRestart: a daemon whose log the host keeps is made again from a checkpoint and the events since.
-func (k *kit) ruleRestart(c trial) *fault {
-	if k.kind.InMemory {
-		return nil
-	}
-	a, err := k.open(true)
-	if err == nil {
-		err = a.each(c.all())
-	}
-	if err != nil {
-		return broken(err)
-	}
-	if _, own := a.durable(); own {
-		return nil // ruleDurable's
-	}
-	b, err := k.open(true)
-	if err == nil {
-		err = b.apply(c.all()...)
-	}
-	if err != nil {
-		return broken(err)
-	}
-	// The host opens it on an empty directory, whatever it had left there, in the same process or in another.
-	d, err := k.between(a, b)
-	if err != nil {
-		return broken(err)
-	}
-	if d.any() {
-		return &fault{
-			kind: "restart", wrong: "after a restart the daemon is not what it was",
-			steps: append([]string{"a daemon was given " + count(len(c.all())), "a crash; a new one was given them again from the log"},
-				d.words("the one before", "the one after")...),
-			look: "what is not in the events or the snapshot is lost at a restart" + d.at(),
-		}
-	}
-	return nil
-}
-
 // ruleDurable: a daemon that keeps its own log has after a crash what it said it has.
 func (k *kit) ruleDurable(c trial) *fault {
 	if k.kind.InMemory {
@@ -469,37 +431,6 @@ func (k *kit) eventsOf(s *specimen, own daemon.Durable, want []daemon.Event) *fa
 		}
 	}
 	return nil
-}
-
-// shrink makes a fault's trial small: the same kind of fault with fewer events.
-func (k *kit) shrink(c trial, f *fault) *fault {
-	end := time.Now().Add(k.opts.Timeout / 2)
-	smaller := func(change func(trial) trial) bool {
-		next := change(c)
-		for range 2 { // chance may be the fault
-			if g := k.try(next); g != nil && g.kind == f.kind {
-				c, f = next, g
-				return true
-			}
-		}
-		return false
-	}
-	for _, part := range []func(*trial) *[][]byte{
-		func(c *trial) *[][]byte { return &c.after }, func(c *trial) *[][]byte { return &c.before },
-	} {
-		for size := len(*part(&c)); size > 0; size /= 2 {
-			for at := 0; at < len(*part(&c)) && time.Now().Before(end); {
-				if !smaller(func(c trial) trial {
-					list := *part(&c)
-					*part(&c) = slices.Delete(slices.Clone(list), at, min(at+size, len(list)))
-					return c
-				}) {
-					at += size
-				}
-			}
-		}
-	}
-	return f
 }
 
 func count(n int) string {

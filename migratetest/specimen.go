@@ -66,7 +66,7 @@ func (s *specimen) start(created bool) error {
 	env := daemon.Env{Dir: s.dir, Origin: sim.Origin(), Name: "specimen", Created: created, Log: slog.New(slog.DiscardHandler)}
 	err := guard("Open", func() (err error) { s.d, err = s.k.kind.Open(env); return err })
 	if err == nil && s.d == nil {
-		err = errors.New("Open gave no daemon")
+		err = errors.New("no daemon came of Open")
 	}
 	return err
 }
@@ -132,7 +132,7 @@ func (s *specimen) each(payloads [][]byte) error {
 func (s *specimen) snapshot() (snap daemon.Snapshot, err error) {
 	err = guard("Snapshot", func() (err error) { snap, err = s.d.Snapshot(); return err })
 	if err == nil && snap == nil {
-		err = errors.New("Snapshot gave no snapshot")
+		err = errors.New("no snapshot came of Snapshot")
 	}
 	if err != nil {
 		return nil, err

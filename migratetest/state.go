@@ -92,12 +92,19 @@ func (d diff) words(a, b string) (lines []string) {
 	return lines
 }
 
-// names are the fields that differ.
+// names are the fields that differ, in words; what lies within one is not named again.
 func (d diff) names() string {
-	var names []string
+	var all []string
 	for _, f := range d.fields {
-		if n := "`" + fieldName(f.path) + "`"; !slices.Contains(names, n) {
-			names = append(names, n)
+		all = append(all, fieldName(f.path))
+	}
+	slices.Sort(all)
+	var names []string
+	outer := "\x00"
+	for _, n := range all {
+		if n != outer && !strings.HasPrefix(n, outer+".") {
+			outer = n
+			names = append(names, "`"+n+"`")
 		}
 	}
 	return strings.Join(names[:min(len(names), 4)], ", ")

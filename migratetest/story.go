@@ -38,3 +38,19 @@ func (f *fault) story(seed uint64) string {
 	fmt.Fprintf(&b, "Where to look: %s.\nThe same again: migratetest.Options{Seed: %d}", f.look, seed)
 	return b.String()
 }
+
+// quoted lists payloads.
+func quoted(events [][]byte) (lines []string) {
+	const most = 12
+	for i, p := range events {
+		if i == most {
+			return append(lines, fmt.Sprintf("and %d more", len(events)-most))
+		}
+		if len(p) > 48 {
+			lines = append(lines, fmt.Sprintf("event %d: %q and %d more bytes", i+1, p[:48], len(p)-48))
+			continue
+		}
+		lines = append(lines, fmt.Sprintf("event %d: %q", i+1, p))
+	}
+	return lines
+}
