@@ -48,11 +48,14 @@ func (b Bounds) String() string {
 		b.Nodes, b.Moves, b.Writes, b.Crashes, b.Losses, b.Doubles, b.Timeouts, b.Cancels, b.Asks, b.Refusals, b.Fails, kind)
 }
 
-// Documented are the bounds that docs and CI speak of, the largest last.
+// Documented are the bounds that docs speak of, the largest last: with orchestrators as they are, and with any number of
+// them and of lost and doubled frames.
 func Documented() []Bounds {
 	return []Bounds{
 		{Nodes: 3, Moves: 2, Writes: 1},
+		{Nodes: 2, Moves: 1, Writes: 1, Crashes: 1},
 		{Nodes: 2, Moves: 1, Writes: 1, Timeouts: 2, Cancels: 1},
-		{Any: true, Nodes: 3, Moves: 2, Writes: 2, Crashes: 2},
+		{Any: true, Nodes: 3, Moves: 2, Writes: 2, Crashes: 2, Timeouts: 1, Memory: true},
+		{Any: true, Nodes: 3, Moves: 2, Writes: 2, Crashes: 3, Timeouts: 1, Refusals: 1, Fails: 1},
 	}
 }

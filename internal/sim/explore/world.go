@@ -620,15 +620,16 @@ func (s *space) check(st *state) *broken {
 	if g.died {
 		return nil
 	}
+	// Of a daemon in memory, two crashes may take every copy but one in an attempt that is over.
 	if why, ok := s.calms[st.cells]; ok {
-		if why != "" && (whole || !s.b.Memory) {
+		if why != "" && (!s.b.Memory || whole && one) {
 			return &broken{"L1", why}
 		}
 		return nil
 	}
 	why := s.calm(st.cells)
 	s.calms[st.cells] = why
-	if why != "" && (whole || !s.b.Memory) {
+	if why != "" && (!s.b.Memory || whole && one) {
 		return &broken{"L1", why}
 	}
 	return nil
