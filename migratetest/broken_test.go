@@ -212,6 +212,31 @@ func (d *counted) Apply(events []daemon.Event) error {
 	return d.tally.Apply(events)
 }
 
+// untidy writes its map in the map's order.
+type untidy struct{ tally }
+
+func (d *untidy) Snapshot() (daemon.Snapshot, error) {
+	s, err := d.tally.Snapshot()
+	b := make([]byte, s.Size())
+	if _, err := s.ReadAt(b, 0); err != nil {
+		return nil, err
+	}
+	for w := range d.words {
+		b = append(b, " \t\r\n"[w[0]%4])
+	}
+	return daemon.Bytes(b), err
+}
+
+// aging is well for longer than the rules look, so the simulator finds it, and the rules say what it is.
+type aging struct{ tally }
+
+func (d *aging) Apply(events []daemon.Event) error {
+	if events[len(events)-1].Seq > 40 {
+		d.sum += clock.Add(1)
+	}
+	return d.tally.Apply(events)
+}
+
 type panicky struct{ tally }
 
 func (d *panicky) Restore(daemon.State) error { panic("not written yet") }
@@ -252,6 +277,8 @@ func TestOtherFaults(t *testing.T) {
 		{"map order", func(daemon.Env) daemon.Daemon { return &shuffled{newTally()} }, []string{"two different states for the same", "the order of a map", "`last`"}},
 		{"late copy", func(daemon.Env) daemon.Daemon { return &lazy{newTally()} }, []string{"is not the state at event", "the restored daemon is at event 1 instead"}},
 		{"batches", func(daemon.Env) daemon.Daemon { return &counted{newTally()} }, []string{"2 events gave another state in one Apply than in 2", "count events, not calls"}},
+		{"map in the snapshot", func(daemon.Env) daemon.Daemon { return &untidy{newTally()} }, []string{"two snapshots of one state", "Options.State"}},
+		{"late in life", func(daemon.Env) daemon.Daemon { return &aging{newTally()} }, []string{"two different states for the same 41 events"}},
 		{"panic", func(daemon.Env) daemon.Daemon { return &panicky{newTally()} }, []string{"Restore panicked: not written yet"}},
 	} {
 		t.Run(c.name, func(t *testing.T) { caught(t, c.open, migratetest.Options{}, c.want...) })
@@ -262,12 +289,12 @@ func TestInMemoryDaemon(t *testing.T) {
 	migratetest.Run(t, daemon.Kind{
 		Name: "tally", Schema: 1, InMemory: true,
 		Open: func(daemon.Env) (daemon.Daemon, error) { d := newTally(); return &d, nil },
-	}, migratetest.Options{Generate: twoBytes, Moves: 150})
+	}, migratetest.Options{Generate: twoBytes, Moves: 60})
 }
 
 func TestDurableDaemonOfTheHosts(t *testing.T) {
 	migratetest.Run(t, daemon.Kind{
 		Name: "tally", Schema: 1,
 		Open: func(daemon.Env) (daemon.Daemon, error) { d := newTally(); return &d, nil },
-	}, migratetest.Options{Generate: twoBytes, Moves: 150})
+	}, migratetest.Options{Generate: twoBytes, Moves: 60})
 }

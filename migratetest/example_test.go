@@ -53,6 +53,6 @@ func Example() {
 func TestMeter(t *testing.T) {
 	migratetest.Run(t, meters, migratetest.Options{
 		Generate: func(r *rand.Rand) []byte { return binary.AppendVarint(nil, r.Int64N(1000)) },
-		Moves:    100,
+		Moves:    40,
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"reflect"
 	"regexp"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,6 +43,14 @@ type visit struct {
 // held are the packages, of the standard library and ferry, whose values may be state.
 var held = []string{"ferry/daemon", "ferry/proto0500", "time", "sync/atomic", "container/list", "container/ring", "math/big", "bytes", "strings", "net/netip"}
 
+// module is that under test: the author's.
+var module = func() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Path != "" {
+		return info.Main.Path
+	}
+	return "\x00"
+}()
+
 func (l *looker) skips(t reflect.Type) bool {
 	if t == reflect.TypeFor[daemon.Env]() {
 		return true
@@ -49,7 +58,7 @@ func (l *looker) skips(t reflect.Type) bool {
 	p := t.PkgPath()
 	switch t.Kind() {
 	case reflect.Struct, reflect.Interface:
-		return p != "" && p != l.own && !slices.Contains(held, p) && !strings.HasPrefix(p, l.own+"/")
+		return p != "" && p != l.own && !slices.Contains(held, p) && p != module && !strings.HasPrefix(p, module+"/")
 	}
 	return false
 }

@@ -240,6 +240,9 @@ func (k *kit) explain(st *stay, failure *sim.Failure) *fault {
 		st.pause(id)
 	}
 	steps := st.told
+	for len(steps) > 0 && strings.HasSuffix(steps[len(steps)-1], ": Close") {
+		steps = steps[:len(steps)-1]
+	}
 	const most = 16
 	if len(steps) > most {
 		steps = append([]string{fmt.Sprintf("(%d steps before)", len(steps)-most)}, steps[len(steps)-most:]...)
