@@ -56,6 +56,6 @@ func Documented() []Bounds {
 		{Nodes: 2, Moves: 1, Writes: 1, Crashes: 1},
 		{Nodes: 2, Moves: 1, Writes: 1, Timeouts: 2, Cancels: 1},
 		{Any: true, Nodes: 3, Moves: 2, Writes: 2, Crashes: 2, Timeouts: 1, Memory: true},
-		{Any: true, Nodes: 3, Moves: 2, Writes: 2, Crashes: 3, Timeouts: 1, Refusals: 1, Fails: 1},
+		{Any: true, Nodes: 3, Moves: 2, Writes: 2, Crashes: 4, Timeouts: 1, Refusals: 1, Fails: 1},
 	}
 }
