@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"ferry/daemon"
 	"ferry/migratetest"
@@ -130,7 +131,7 @@ func TestDaemonWithItsOwnLog(t *testing.T) {
 			migratetest.Run(r, daemon.Kind{
 				Name: "notes", Schema: 1,
 				Open: func(env daemon.Env) (daemon.Daemon, error) { return openNotes(env, c.change) },
-			}, migratetest.Options{Seed: 1, Generate: twoBytes, Moves: 8, Events: 8})
+			}, migratetest.Options{Seed: 1, Generate: twoBytes, Moves: 4, Events: 6, Timeout: 4 * time.Second})
 			said := strings.Join(r.errors, "\n")
 			t.Log(said)
 			if c.want == "" && said != "" || !strings.Contains(said, c.want) {
