@@ -69,4 +69,4 @@ chaos:
 	@$(GO) run ./internal/chaos -moves $(KILLS)
 
 tla:
-	@if ! command -v java >/dev/null; then echo "tla: SKIPPED, there is no java"; else cd tla && ./check; fi
+	@tla/check
