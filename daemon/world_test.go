@@ -375,26 +375,6 @@ func (w *world) want(res orchestrator.Result, outcome migration.Outcome) {
 	}
 }
 
-// reached waits until a move has come to a phase.
-func (w *world) reached(h *orchestrator.Handle, p migration.Phase) {
-	w.t.Helper()
-	timeout := time.After(patience)
-	for {
-		now, changed := h.Progress()
-		if now.Phase >= p {
-			return
-		}
-		select {
-		case <-changed:
-		case <-h.Done():
-			res, _ := h.Wait(context.Background())
-			w.t.Fatalf("the move ended before %v: %v (%s)", p, res.Outcome, res.Text)
-		case <-timeout:
-			w.t.Fatalf("the move does not reach %v", p)
-		}
-	}
-}
-
 // eventually waits for what no channel tells. It is asked again after each of
 // the short waits.
 func (w *world) eventually(what string, ok func() bool) {

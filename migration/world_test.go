@@ -163,7 +163,7 @@ func (w *world) write(n *node) bool {
 	if err != nil {
 		panic(err)
 	}
-	ev := event{link: link, hash: link.Hash([]byte(fmt.Sprintf("%s%d", names(n.id), link.Sequence)))}
+	ev := event{link: link, hash: link.Hash(fmt.Appendf(nil, "%s%d", names(n.id), link.Sequence))}
 	n.log = append(slices.Clone(n.log), ev)
 	w.accepted = append(w.accepted, ev)
 	if n.copying {
@@ -173,7 +173,7 @@ func (w *world) write(n *node) bool {
 }
 
 func (w *world) shipEvent(n *node, ev event) {
-	payload := []byte(fmt.Sprintf("%s%d", names(n.id), ev.link.Sequence))
+	payload := fmt.Appendf(nil, "%s%d", names(n.id), ev.link.Sequence)
 	msg := proto0500.BufferedEvents{DaemonOrigin: testOrigin, Events: proto0500.EventsOf(proto0500.Event{Link: ev.link, Payload: payload})}
 	w.send(flight{from: n.id, to: n.p.Peer(), epoch: n.p.Epoch(), msg: msg})
 }

@@ -82,7 +82,7 @@ func TestOneDaemonOfAName(t *testing.T) {
 	b.signal(syscall.SIGTERM)
 	b.exit(patience)
 	// b knows that it has given orders away, whoever else can be asked.
-	b = w.node("b", "--daemon", "orders")
+	w.node("b", "--daemon", "orders")
 	w.owner("orders", "a", "b")
 	if n := len(w.status()["b"].Daemons); n != 1 {
 		t.Errorf("b knows %d daemons", n)

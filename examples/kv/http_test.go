@@ -28,7 +28,6 @@ type fakeNode struct {
 	mu     sync.Mutex
 	err    error // instead of applying; nil: apply
 	thawed chan struct{}
-	epoch  uint64
 	absent bool // has nothing of the daemon
 }
 

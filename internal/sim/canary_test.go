@@ -7,8 +7,6 @@ import (
 	"ferry/internal/weaken"
 )
 
-func yes(b bool) *bool { return &b }
-
 // Each canary turns one rule off, and must be caught by one of the invariants named; the seed is one that is quick. How
 // many moves that takes is printed. What no canary turns off:
 //
@@ -35,13 +33,13 @@ var canaries = []struct {
 	{weaken.ActivateBeforeRetired, 1, "R4", []string{"I1", "I2", "I6"}, nil},
 	{weaken.AbortAfterRetire, 4, "R5", []string{"I1", "I2", "I6"}, nil},
 	{weaken.RefusalKeepsAttempt, 1, "R6", []string{"I1", "I2", "I4", "I6", "L1"}, nil},
-	{weaken.DropAfterAck, 1, "R7", []string{"I3"}, yes(false)},
+	{weaken.DropAfterAck, 1, "R7", []string{"I3"}, new(false)},
 	{weaken.SourceDoesNotAsk, 2, "R8", []string{"L1"}, nil},
 	{weaken.TargetDoesNotAsk, 1, "R8", []string{"L1"}, nil},
 	{weaken.EarlyRelease, 11, "R9", []string{"I3"}, nil},
 	{weaken.OnlyPresentEpoch, 9, "R9", []string{"L1"}, nil},
 	{weaken.LiveNotDurable, 5, "R10", []string{"I1", "I2", "I3", "I4", "result"}, nil},
-	{weaken.StateNotFlushed, 2, "R10", []string{"I2", "I3"}, yes(true)},
+	{weaken.StateNotFlushed, 2, "R10", []string{"I2", "I3"}, new(true)},
 	{weaken.HintIsAuthority, 1, "R11", []string{"I1", "I2", "result"}, nil},
 	{weaken.LaterEpochSaysYes, 9, "I4", []string{"I4", "result"}, nil},
 	{weaken.FreezeTooLate, 1, "host 1", []string{"I2", "I3", "I6"}, nil},

@@ -9,17 +9,16 @@ import (
 
 // client writes one event after the other, tries again when it hears nothing, and goes where it is told.
 type client struct {
-	w      *world
-	d      *dom
-	at     int // node
-	epoch  frame.Epoch
-	i      uint64 // of d.clients
-	n      uint64 // writes so far
-	cur    *write
-	acked  []uint64 // since the chain began
-	tries  []uint16 // of each write since the chain began, from first on
-	first  uint64
-	misses int
+	w     *world
+	d     *dom
+	at    int // node
+	epoch frame.Epoch
+	i     uint64 // of d.clients
+	n     uint64 // writes so far
+	cur   *write
+	acked []uint64 // since the chain began
+	tries []uint16 // of each write since the chain began, from first on
+	first uint64
 }
 
 // write is one attempt to get an event accepted.

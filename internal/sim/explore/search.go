@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/zeebo/xxh3"
@@ -444,29 +445,30 @@ func (s *space) describe(way []action) (lines []string) {
 	st := s.first()
 	for i := len(way) - 1; i >= 0; i-- {
 		a := way[i]
-		line := s.tell(&st, a)
+		var line strings.Builder
+		line.WriteString(s.tell(&st, a))
 		var to state
 		s.step(&st, &to, a)
 		s.spend(&to, a, a.what() == actDeliver && s.idleTalk(&st, a.arg()))
 		for n := range s.b.Nodes {
 			if to.cells[n] != st.cells[n] {
 				c := &s.cells[to.cells[n]]
-				line += fmt.Sprintf("; %d: %v@%d", n+1, c.p.State(), c.p.Epoch())
+				line.WriteString(fmt.Sprintf("; %d: %v@%d", n+1, c.p.State(), c.p.Epoch()))
 
 				if c.open {
-					line += " open"
+					line.WriteString(" open")
 				}
 				if c.rec.State != c.p.Record().State || c.rec.Epoch != c.p.Record().Epoch {
-					line += fmt.Sprintf(" (on disk: %v@%d)", c.rec.State, c.rec.Epoch)
+					line.WriteString(fmt.Sprintf(" (on disk: %v@%d)", c.rec.State, c.rec.Epoch))
 				}
 			}
 		}
 		for n, id := range to.drivers {
 			if d := &s.drivers[id]; id != st.drivers[n] && d.done != 0 {
-				line += fmt.Sprintf("; %d says %v of %d", n+int(firstOrchestrator), d.done, d.epoch)
+				line.WriteString(fmt.Sprintf("; %d says %v of %d", n+int(firstOrchestrator), d.done, d.epoch))
 			}
 		}
-		lines = append(lines, line)
+		lines = append(lines, line.String())
 		st = to
 	}
 	return lines
