@@ -7,6 +7,8 @@
 # make explore   every state of the core within the documented bounds (about a quarter of an hour, much memory)
 # make chaos     KILLS real moves, each with a kill -9 at an aimed step (about forty minutes for 660)
 # make tla       the TLA+ model, where Java is there
+# make vuln      known vulnerabilities in what we call (SKIPPED where the database cannot be reached)
+# make licences  the licence of every module we are built with
 
 GO       ?= go
 FUZZTIME ?= 60s
@@ -17,7 +19,7 @@ TESTFLAGS ?= -race -timeout 9m
 
 STATICCHECK = $(GO) tool -modfile=tools/go.mod staticcheck
 
-.PHONY: check fmt vet staticcheck fix tidy test fuzz bench demo sim explore chaos tla
+.PHONY: check fmt vet staticcheck fix tidy test fuzz bench demo sim explore chaos tla vuln licences
 
 check: fmt vet staticcheck fix tidy test
 
@@ -70,3 +72,9 @@ chaos:
 
 tla:
 	@tla/check
+
+vuln:
+	@.ci/vuln
+
+licences:
+	@.ci/licences
