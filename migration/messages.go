@@ -35,9 +35,9 @@ func (p *Participant) frame(copy Copy, in Frame, fx []Effect) ([]Effect, error) 
 			return p.replay(in, fx)
 		}
 		return p.fromSource(in, fx)
-	case proto0500.SnapshotReady, proto0500.Transfer:
+	case proto0500.SnapshotReady, proto0500.Chunk, proto0500.Transfer:
 		return p.fromSource(in, fx)
-	case proto0500.TransferStatus:
+	case proto0500.TransferStatus, proto0500.Have:
 		return p.fromTarget(in, fx)
 	case proto0500.Seal:
 		return p.seal(in, m, fx)

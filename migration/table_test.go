@@ -181,6 +181,8 @@ func tableInputs(e frame.Epoch) []namedInput {
 		{"force against another", from(9, proto0500.Force{DaemonOrigin: o, DeadNode: 3})},
 		{"empty BufferedEvents", from(9, proto0500.BufferedEvents{DaemonOrigin: o})},
 		{"SnapshotReady", from(1, proto0500.SnapshotReady{DaemonOrigin: o})},
+		{"chunk", from(1, proto0500.Chunk{DaemonOrigin: o})},
+		{"have", from(1, proto0500.Have{DaemonOrigin: o})},
 		{"transfer", from(1, proto0500.Transfer{DaemonOrigin: o})},
 		{"transfer status", from(1, proto0500.TransferStatus{DaemonOrigin: o})},
 		{"SnapshotComplete", SnapshotComplete{Epoch: e, Seq: at.Seq, Hash: at.Hash}},

@@ -75,7 +75,7 @@ func samples(t testing.TB) []sample {
 		sampleOf(proto0500.Prepare{DaemonOrigin: 7, SourceNode: 8, EntityID: entity, Name: name, DaemonKind: kind, StateBytes: 1 << 40}),
 		sampleOf(proto0500.Prepared{DaemonOrigin: 7, ChunkBytes: 1 << 20, CreditBytes: 4 << 20, Lanes: 4}),
 		sampleOf(proto0500.Transfer{DaemonOrigin: 7, SeqThrough: 9, Size: 1 << 33, Digest: [16]byte{1}, Final: true}),
-		sampleOf(proto0500.TransferStatus{DaemonOrigin: 7, SeqThrough: 9, Ranges: proto0500.RangesOf(
+		sampleOf(proto0500.TransferStatus{DaemonOrigin: 7, SeqThrough: 9, EventsThrough: 12, Ranges: proto0500.RangesOf(
 			proto0500.Range{First: 0, Chunks: 4}, proto0500.Range{First: 9, Chunks: 1})}),
 		sampleOf(proto0500.Seal{DaemonOrigin: 7, Seq: 100, Head: head, HeadHash: 5, StateDigest: 6}),
 		sampleOf(proto0500.Ack{DaemonOrigin: 7, Seq: 100, Head: head, HeadHash: 5, StateDigest: 6}),
@@ -85,6 +85,10 @@ func samples(t testing.TB) []sample {
 		sampleOf(proto0500.Progress{DaemonOrigin: 7, Counters: proto0500.CountersOf(counters...)}),
 		sampleOf(proto0500.Rejected{DaemonOrigin: 7, Refused: proto0500.KindSeal, Reason: proto0500.RejectWrongPeer, Text: text}),
 		sampleOf(proto0500.Force{DaemonOrigin: 7, DeadNode: 8}),
+		sampleOf(proto0500.Chunk{DaemonOrigin: 7, SeqThrough: 9, ChunkIndex: 1, TotalChunks: 3, Encoding: proto0500.EncodingS2, RawLen: 7000,
+			Bytes: bytes.Repeat([]byte{5}, 3500)}),
+		sampleOf(proto0500.Have{DaemonOrigin: 7, SeqThrough: 9, Digests: proto0500.ChunkDigestsOf(make([][16]byte, 100)...)}),
+		sampleOf(proto0500.Pace{DaemonOrigin: 7, BytesPerSecond: 20e6}),
 	}
 }
 
@@ -156,6 +160,8 @@ func TestDecodeLeavesItsInputAlone(t *testing.T) {
 			_, _ = append(m.Name, 'x'), append(m.DaemonKind, 'x')
 		case proto0500.Rejected:
 			_ = append(m.Text, 'x')
+		case proto0500.Chunk:
+			_ = append(m.Bytes, 'x')
 		}
 		if !bytes.Equal(b, before) {
 			t.Errorf("%s: the input was written to", s.name)
@@ -246,6 +252,19 @@ func TestAppendRefuses(t *testing.T) {
 		{"ranges", "value", ranges(proto0500.Range{First: 1, Chunks: 2}, proto0500.Range{First: 2, Chunks: 1})},
 		{"ranges", "limit", ranges(proto0500.Range{First: 1, Chunks: 20})},
 		{"count", "limit", proto0500.Progress{Counters: proto0500.CountersOf(make([]proto0500.CounterValue, 256)...)}},
+		{"total_chunks", "value", proto0500.Chunk{Encoding: 1, RawLen: 1}},
+		{"total_chunks", "limit", proto0500.Chunk{TotalChunks: 21, Encoding: 1, RawLen: 1}},
+		{"chunk_index", "value", proto0500.Chunk{ChunkIndex: 2, TotalChunks: 2, Encoding: 1, RawLen: 1}},
+		{"encoding", "unknown", proto0500.Chunk{TotalChunks: 2, RawLen: 1}},
+		{"encoding", "unknown", proto0500.Chunk{TotalChunks: 2, Encoding: 5, RawLen: 1}},
+		{"raw_len", "value", proto0500.Chunk{TotalChunks: 2, Encoding: 1}},
+		{"raw_len", "limit", proto0500.Chunk{TotalChunks: 2, Encoding: 1, RawLen: 11}},
+		{"len", "value", proto0500.Chunk{TotalChunks: 2, Encoding: proto0500.EncodingZeros, RawLen: 10, Bytes: make([]byte, 1)}},
+		{"len", "value", proto0500.Chunk{TotalChunks: 2, Encoding: proto0500.EncodingS2, RawLen: 10}},
+		{"len", "value", proto0500.Chunk{TotalChunks: 2, Encoding: proto0500.EncodingZstd, RawLen: 10, Bytes: make([]byte, 10)}},
+		{"len", "value", proto0500.Chunk{TotalChunks: 2, Encoding: proto0500.EncodingHeld, RawLen: 10, Bytes: make([]byte, 15)}},
+		{"len", "value", proto0500.Chunk{TotalChunks: 2, Encoding: proto0500.EncodingHeld, RawLen: 10, Bytes: make([]byte, 17)}},
+		{"count", "limit", proto0500.Have{Digests: proto0500.ChunkDigestsOf(make([][16]byte, 4097)...)}},
 		{"text", "limit", proto0500.Rejected{Text: proto0500.Text("12345")}},
 	} {
 		t.Run(fmt.Sprintf("%v/%s/%s", c.m.Kind(), c.field, c.kind), func(t *testing.T) {
@@ -277,6 +296,8 @@ func TestDecodeLimits(t *testing.T) {
 	}{
 		{"len", proto0500.SnapshotReady{TotalChunks: 1, SnapshotBytes: make([]byte, 9)}, func(l *frame.Limits) { l.ChunkBytesMax = 8 }},
 		{"total_chunks", proto0500.SnapshotReady{TotalChunks: 9}, func(l *frame.Limits) { l.ChunksMax = 8 }},
+		{"total_chunks", proto0500.Chunk{TotalChunks: 9, Encoding: 1, RawLen: 1}, func(l *frame.Limits) { l.ChunksMax = 8 }},
+		{"raw_len", proto0500.Chunk{TotalChunks: 1, Encoding: 1, RawLen: 9}, func(l *frame.Limits) { l.ChunkBytesMax = 8 }},
 		{"count", proto0500.BufferedEvents{Events: proto0500.EventsOf(chain(t, 1, 3)...)}, func(l *frame.Limits) { l.EventsMax = 2 }},
 		{"len", proto0500.BufferedEvents{Events: proto0500.EventsOf(chain(t, 1, 3)...)}, func(l *frame.Limits) { l.EventPayloadBytesMax = 2 }},
 		{"message", proto0500.MigrationFailed{Reason: proto0500.NewReason(proto0500.CodeStateFailed, "123")}, func(l *frame.Limits) { l.TextBytesMax = 2 }},

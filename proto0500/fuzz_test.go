@@ -25,6 +25,9 @@ func FuzzDecode(f *testing.F) {
 	for _, m := range []proto0500.Message{
 		proto0500.SnapshotReady{DaemonOrigin: 7, ChunkIndex: 1, TotalChunks: 3, SnapshotBytes: []byte("chunk")},
 		proto0500.BufferedEvents{DaemonOrigin: 7, Events: proto0500.EventsOf(chain(f, 7, 2)...)},
+		proto0500.Chunk{DaemonOrigin: 7, TotalChunks: 3, Encoding: proto0500.EncodingZstd, RawLen: 7000, Bytes: []byte("packed")},
+		proto0500.Chunk{DaemonOrigin: 7, TotalChunks: 3, Encoding: proto0500.EncodingHeld, RawLen: 7000, Bytes: []byte("0123456789abcdef")},
+		proto0500.Have{DaemonOrigin: 7, Digests: proto0500.ChunkDigestsOf([16]byte{1}, [16]byte{2})},
 	} {
 		b, err := m.Append(nil, &lim)
 		if err != nil {

@@ -9,9 +9,13 @@ import (
 // HelloVersion is the only version of the extensions.
 const HelloVersion = 1
 
-// FeatureCDS1v3: the peer reads snapshot envelopes of version 3, with lengths of 64 bits. The other bits of
-// Hello.Features are sent as 0 and ignored when read.
-const FeatureCDS1v3 uint64 = 1 << 0
+// Bits of Hello.Features. The others are sent as 0 and ignored when read.
+const (
+	// FeatureCDS1v3: the node reads snapshot envelopes of version 3, with lengths of 64 bits.
+	FeatureCDS1v3 uint64 = 1 << 0
+	// FeatureChunk: the node reads Chunk and Have.
+	FeatureChunk uint64 = 1 << 1
+)
 
 // Hello is the first frame in both directions: what the sender reads, and which of its lives this is. It is about no
 // daemon.

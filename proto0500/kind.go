@@ -35,6 +35,9 @@ const (
 	KindProgress       Kind = 0x8b
 	KindRejected       Kind = 0x8c
 	KindForce          Kind = 0x8d
+	KindChunk          Kind = 0x8e
+	KindHave           Kind = 0x8f
+	KindPace           Kind = 0x90
 )
 
 // Extension says that the kind is not one of the crate's.
@@ -90,6 +93,12 @@ func (k Kind) String() string {
 		return "Rejected"
 	case KindForce:
 		return "Force"
+	case KindChunk:
+		return "Chunk"
+	case KindHave:
+		return "Have"
+	case KindPace:
+		return "Pace"
 	}
 	return fmt.Sprintf("kind(%d)", uint8(k))
 }

@@ -88,6 +88,12 @@ func Decode(b []byte, lim *frame.Limits) (Message, error) {
 		return decode[Rejected](b, lim)
 	case KindForce:
 		return decode[Force](b, lim)
+	case KindChunk:
+		return decode[Chunk](b, lim)
+	case KindHave:
+		return decode[Have](b, lim)
+	case KindPace:
+		return decode[Pace](b, lim)
 	}
 	return nil, unknownKind(b[0])
 }
@@ -130,6 +136,12 @@ func Clone(m Message) Message {
 		return m
 	case Rejected:
 		m.Text = clone(m.Text)
+		return m
+	case Chunk:
+		m.Bytes = clone(m.Bytes)
+		return m
+	case Have:
+		m.Digests = m.Digests.Clone()
 		return m
 	}
 	return m

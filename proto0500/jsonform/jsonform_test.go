@@ -87,6 +87,9 @@ func TestUnmarshalRefuses(t *testing.T) {
 		return `{"message":"Transfer","fields":{"daemon_origin":"1","seq_through":"1","head_hash":"1","size":"1",` +
 			`"state_size":"1","chunk_size":1,"digest":` + digest + `,"final":` + final + `}}`
 	}
+	have := func(digests string) string {
+		return `{"message":"Have","fields":{"daemon_origin":"1","seq_through":"1","digests":` + digests + `}}`
+	}
 	const digest = `"000102030405060708090a0b0c0d0e0f"`
 	for _, good := range []string{
 		take(`{"daemon_origin":"18446744073709551615","target_node":"0"}`),
@@ -97,6 +100,8 @@ func TestUnmarshalRefuses(t *testing.T) {
 		events(`{"link":` + link + `,"payload":"00ff","received_at":"1"}`),
 		chunk(`4294967295`, `""`),
 		transfer(digest, `1`),
+		have(`[]`),
+		have(`[` + digest + `,` + digest + `]`),
 	} {
 		if _, err := Unmarshal([]byte(good)); err != nil {
 			t.Errorf("%s: %v", good, err)
@@ -147,6 +152,9 @@ func TestUnmarshalRefuses(t *testing.T) {
 		{transfer(`"00"`, `1`), "fields.digest", frame.ErrValue},
 		{transfer(digest, `2`), "fields.final", frame.ErrValue},
 		{transfer(digest, `true`), "fields.final", frame.ErrValue},
+		{have(`[` + digest + `,"00"]`), "fields.digests[1]", frame.ErrValue},
+		{have(`[5]`), "fields.digests[0]", ErrSyntax},
+		{have(`null`), "fields.digests", ErrSyntax},
 	} {
 		m, err := Unmarshal([]byte(c.json))
 		if fe, ok := errors.AsType[*FieldError](err); !ok || fe.Field != c.field || !errors.Is(err, c.err) || m != nil {
@@ -174,6 +182,7 @@ func FuzzUnmarshal(f *testing.F) {
 	f.Add([]byte(`{"message":"TakeSnapshot","fields":{"daemon_origin":"0","target_node":"1"}}`))
 	f.Add([]byte(`{"message":"MigrationFailed","fields":{"daemon_origin":"0","reason":{"code":3,"variant":"StateFailed","message":"\u0000é"}}}`))
 	f.Add([]byte(`{"message":"Progress","fields":{"daemon_origin":"0","counters":[{"counter":1,"value":"5"}]}}`))
+	f.Add([]byte(`{"message":"Have","fields":{"daemon_origin":"0","seq_through":"1","digests":["000102030405060708090a0b0c0d0e0f"]}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m, err := Unmarshal(data)
 		if err != nil {

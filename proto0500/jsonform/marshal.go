@@ -52,6 +52,8 @@ func appendValue(b []byte, path string, v reflect.Value) ([]byte, error) {
 		return appendList(b, path, x.All())
 	case proto0500.Counters:
 		return appendList(b, path, x.All())
+	case proto0500.ChunkDigests:
+		return appendList(b, path, x.All())
 	}
 	switch v.Kind() {
 	case reflect.Uint64:
@@ -85,7 +87,7 @@ func appendList[T any](b []byte, path string, all func(func(T) bool)) ([]byte, e
 			b = append(b, ',')
 		}
 		var err error
-		if b, err = appendStruct(b, fmt.Sprintf("%s[%d]", path, i), reflect.ValueOf(x)); err != nil {
+		if b, err = appendValue(b, fmt.Sprintf("%s[%d]", path, i), reflect.ValueOf(x)); err != nil {
 			return nil, err
 		}
 		i++

@@ -76,6 +76,10 @@ func readValue(path string, raw []byte, v reflect.Value) error {
 		list, err := readList[proto0500.CounterValue](path, raw)
 		*x = proto0500.CountersOf(list...)
 		return err
+	case *proto0500.ChunkDigests:
+		list, err := readList[[proto0500.ChunkDigestBytes]byte](path, raw)
+		*x = proto0500.ChunkDigestsOf(list...)
+		return err
 	}
 	switch v.Kind() {
 	case reflect.Uint64:
@@ -121,7 +125,7 @@ func readList[T any](path string, raw []byte) ([]T, error) {
 	}
 	list := make([]T, len(elements))
 	for i, raw := range elements {
-		if err := readStruct(fmt.Sprintf("%s[%d]", path, i), raw, reflect.ValueOf(&list[i]).Elem()); err != nil {
+		if err := readValue(fmt.Sprintf("%s[%d]", path, i), raw, reflect.ValueOf(&list[i]).Elem()); err != nil {
 			return nil, err
 		}
 	}

@@ -1,0 +1,35 @@
+package proto0500
+
+import "ferry/frame"
+
+// Pace changes how fast the source may send the snapshot of a move that is running. The answer is its Report.
+//
+//	off size field
+//	  0    1  discriminant      0x90
+//	  1    8  daemon_origin
+//	  9    8  bytes_per_second  0: no limit
+type Pace struct {
+	DaemonOrigin   Origin
+	BytesPerSecond uint64
+}
+
+// Kind is KindPace.
+func (m Pace) Kind() Kind { return KindPace }
+
+// Origin is the daemon's.
+func (m Pace) Origin() Origin { return m.DaemonOrigin }
+
+// Append appends the message; it cannot fail.
+func (m Pace) Append(dst []byte, _ *frame.Limits) ([]byte, error) {
+	return appendPair(dst, KindPace, m.DaemonOrigin, m.BytesPerSecond), nil
+}
+
+// Decode reads the message from b, which must hold nothing else.
+func (m *Pace) Decode(b []byte, _ *frame.Limits) error {
+	var c frame.Cursor
+	c.Reset("Pace", b)
+	c.Expect("discriminant", uint8(KindPace))
+	m.DaemonOrigin = Origin(c.U64("daemon_origin"))
+	m.BytesPerSecond = c.U64("bytes_per_second")
+	return c.Done()
+}
