@@ -36,11 +36,12 @@ var may = map[string][]string{
 	"ferry/cmd/ferry":           append([]string{"ferry/examples/kv", "ferry/cluster", "ferry/proto0500/jsonform"}, exported...),
 	"ferry/internal/chaos":      {"ferry/cluster", "ferry/examples/kv", "ferry/frame", "ferry/proto0500"}, // the rest it runs as processes
 	"ferry/fuzz":                exported,
-	"ferry/bench":               exported,
+	"ferry/bench":               append([]string{"ferry/internal/path"}, exported...),
 
 	"ferry/migratetest": {"ferry/daemon", "ferry/proto0500", "ferry/internal/sim"},
 
-	// Tests of our own; only they and migration import weaken.
+	// Tests of our own; only they and migration import weaken. Benchmarks and anybody's tests import path.
+	"ferry/internal/path":            {},
 	"ferry/internal/weaken":          {},
 	"ferry/internal/sim":             {"ferry/frame", "ferry/identity", "ferry/internal/weaken", "ferry/journal", "ferry/migration", "ferry/proto0500", "ferry/snapshot"},
 	"ferry/internal/sim/explore":     {"ferry/frame", "ferry/internal/weaken", "ferry/migration", "ferry/proto0500"},
