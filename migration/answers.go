@@ -8,12 +8,6 @@ import (
 
 func (m *Move) frame(in Frame, fx []MoveEffect) ([]MoveEffect, error) {
 	source, target := in.From == m.cfg.Source, in.From == m.cfg.Target
-	switch {
-	case in.Message == nil || in.Message.Origin() != m.cfg.Origin:
-		return fx, m.refuse(in, "of another daemon")
-	case !source && !target:
-		return fx, m.refuse(in, "from neither source nor target")
-	}
 	// A report says itself of which epoch it is, and a refusal to begin comes before there is one.
 	switch msg := in.Message.(type) {
 	case proto0500.Report:
@@ -45,24 +39,22 @@ func (m *Move) frame(in Frame, fx []MoveEffect) ([]MoveEffect, error) {
 			return m.targetFailed(in, msg, fx)
 		}
 	case proto0500.CleanupComplete:
-		if source {
-			return m.retired(in, fx)
-		}
+		return m.retired(in, fx)
 	case proto0500.Prepared:
-		if target && m.step == stepPrepare {
+		if m.step == stepPrepare {
 			return m.prepared(fx), nil
 		}
 	case proto0500.RestoreComplete:
-		if target && m.step == stepCopy {
+		if m.step == stepCopy {
 			m.restored = msg.RestoredSeq
 			return m.replay(fx), nil
 		}
 	case proto0500.ReplayComplete:
-		if target && m.step == stepReplay {
+		if m.step == stepReplay {
 			return m.replayComplete(msg, fx), nil
 		}
 	case proto0500.ActivateAck:
-		if target && m.step != stepRelease {
+		if m.step != stepRelease {
 			return m.committed(msg.ReplayedSeq, fx), nil
 		}
 	case proto0500.Progress:

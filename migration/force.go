@@ -18,8 +18,6 @@ func (p *Participant) force(copy Copy, in Frame, m proto0500.Force, fx []Effect)
 	e := in.Epoch
 	done := p.rec.State == RecordServing && p.rec.LiveEpoch == e && !p.isSource()
 	switch {
-	case !in.Orchestrator:
-		return p.wrongPeer(in, fx)
 	case e == 0 || m.DeadNode == 0 || m.DeadNode == p.cfg.Self:
 		return p.reject(in, proto0500.RejectMalformed, "a force order names an epoch and the other node that is dead", fx)
 	case e < p.rec.Epoch || done:

@@ -12,8 +12,14 @@ func (p *Participant) frame(copy Copy, in Frame, fx []Effect) ([]Effect, error) 
 		return fx, p.refuse("Frame", in.Epoch, "without a message")
 	}
 	_, query := in.Message.(proto0500.Query)
-	if o := in.Message.Origin(); o != p.cfg.Origin && !(query && o == 0) {
+	o, r := in.Message.Origin(), roleOf(in.Message)
+	switch {
+	case r == 0:
+		return p.reject(in, proto0500.RejectUnsupported, "no participant takes it", fx)
+	case o != p.cfg.Origin && !(query && o == 0):
 		return p.reject(in, proto0500.RejectUnknownDaemon, "of another daemon", fx)
+	case !p.mayTell(in, r):
+		return p.wrongPeer(in, fx)
 	}
 	switch m := in.Message.(type) {
 	case proto0500.Begin:
@@ -52,7 +58,7 @@ func (p *Participant) frame(copy Copy, in Frame, fx []Effect) ([]Effect, error) 
 	case proto0500.Force:
 		return p.force(copy, in, m, fx)
 	}
-	return p.reject(in, proto0500.RejectUnsupported, "no participant takes it", fx)
+	panic("migration: a message with a role and no place: " + in.Message.Kind().String())
 }
 
 // over answers a frame of an attempt that is not open here: what is known of it is in the report.
@@ -84,9 +90,6 @@ func (p *Participant) query(in Frame, fx []Effect) ([]Effect, error) {
 // to this daemon; it must then wish with NotReady, which never is a promise.
 func (p *Participant) migrationFailed(copy Copy, in Frame, m proto0500.MigrationFailed, fx []Effect) ([]Effect, error) {
 	peer := in.From == p.rec.Peer && in.Epoch == p.rec.Epoch
-	if in.Epoch == p.rec.Epoch && !peer && !in.Orchestrator {
-		return p.wrongPeer(in, fx)
-	}
 	switch {
 	case p.sourceOf(in.Epoch):
 		return p.abort(m.Reason, in.From, fx), nil

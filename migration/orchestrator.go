@@ -137,6 +137,11 @@ func (m *Move) Step(in MoveInput, fx []MoveEffect) ([]MoveEffect, error) {
 }
 
 func (m *Move) handle(in MoveInput, fx []MoveEffect) ([]MoveEffect, error) {
+	if f, ok := in.(Frame); ok {
+		if err := m.mayTell(f); err != nil {
+			return fx, err
+		}
+	}
 	if m.step == stepDone {
 		return fx, m.refuse(in, "the move is over")
 	}
@@ -164,7 +169,11 @@ func (m *Move) handle(in MoveInput, fx []MoveEffect) ([]MoveEffect, error) {
 }
 
 func (m *Move) refuse(in MoveInput, detail string) error {
-	r := &Refused{Input: "input", At: m.rec.Epoch, Reason: proto0500.RejectWrongState, Detail: detail}
+	return m.refuseAs(in, proto0500.RejectWrongState, detail)
+}
+
+func (m *Move) refuseAs(in MoveInput, reason proto0500.RejectReason, detail string) error {
+	r := &Refused{Input: "input", At: m.rec.Epoch, Reason: reason, Detail: detail}
 	switch in := in.(type) {
 	case Frame:
 		r.Epoch = in.Epoch

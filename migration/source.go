@@ -23,8 +23,6 @@ func (p *Participant) begin(copy Copy, in Frame, m proto0500.Begin, fx []Effect)
 		e = p.rec.Epoch
 	}
 	switch {
-	case !in.Orchestrator:
-		return p.wrongPeer(in, fx)
 	case in.Epoch != 0:
 		return p.reject(in, proto0500.RejectMalformed, "begin belongs to no epoch yet", fx)
 	case p.isSource() || p.rec.State == RecordRetired:
@@ -61,8 +59,6 @@ func (p *Participant) takeSnapshot(in Frame, m proto0500.TakeSnapshot, fx []Effe
 	switch {
 	case !p.sourceOf(in.Epoch):
 		return p.over(in, fx)
-	case in.From != p.rec.Orchestrator:
-		return p.wrongPeer(in, fx)
 	case m.TargetNode != p.rec.Peer:
 		return p.reject(in, proto0500.RejectMalformed, "names another target", fx)
 	case p.att.state != proto0500.StateBegun:
@@ -80,8 +76,6 @@ func (p *Participant) cutoverNotify(in Frame, m proto0500.CutoverNotify, fx []Ef
 	switch {
 	case !p.sourceOf(in.Epoch):
 		return p.over(in, fx)
-	case in.From != p.rec.Orchestrator:
-		return p.wrongPeer(in, fx)
 	case m.TargetNode != p.rec.Peer:
 		return p.reject(in, proto0500.RejectMalformed, "names another target", fx)
 	case p.att.state == proto0500.StateBegun:
@@ -136,8 +130,6 @@ func (p *Participant) thaw(fx []Effect) []Effect {
 func (p *Participant) ack(in Frame, m proto0500.Ack, fx []Effect) ([]Effect, error) {
 	acked := Position{Seq: m.Seq, Head: m.Head, Hash: m.HeadHash}
 	switch {
-	case in.Epoch == p.rec.Epoch && in.From != p.rec.Peer:
-		return p.wrongPeer(in, fx)
 	case !p.sourceOf(in.Epoch):
 		return fx, p.refuse("Ack", in.Epoch, "no such attempt")
 	case p.att.state != proto0500.StateFrozen || !p.att.hasSeal || acked != p.att.seal && !p.weak.Has(weaken.AnySealCounts):
@@ -203,8 +195,6 @@ func (p *Participant) retiredFailed(copy Copy, in Frame, refused bool, fx []Effe
 // activateAck is the target's own word that it is the authority.
 func (p *Participant) activateAck(in Frame, fx []Effect) ([]Effect, error) {
 	switch {
-	case in.Epoch == p.rec.Epoch && in.From != p.rec.Peer:
-		return p.wrongPeer(in, fx)
 	case !p.retiredAt(in.Epoch):
 		return fx, p.refuse("ActivateAck", in.Epoch, "not retired at this epoch")
 	}
@@ -225,8 +215,6 @@ func (p *Participant) targetsWord(fx []Effect) []Effect {
 
 func (p *Participant) release(in Frame, fx []Effect) ([]Effect, error) {
 	switch {
-	case !in.Orchestrator:
-		return p.wrongPeer(in, fx)
 	case !p.retiredAt(in.Epoch):
 		return p.over(in, fx)
 	}
@@ -259,9 +247,6 @@ func (p *Participant) letGo(fx []Effect) []Effect {
 func (p *Participant) fromTarget(in Frame, fx []Effect) ([]Effect, error) {
 	if !p.sourceOf(in.Epoch) || p.att.state == proto0500.StateBegun {
 		return p.reject(in, staleOr(in.Epoch, p.rec.Epoch), "no copy is under way", fx)
-	}
-	if in.From != p.rec.Peer {
-		return p.wrongPeer(in, fx)
 	}
 	return fx, nil
 }

@@ -234,23 +234,43 @@ func tableInputs(e frame.Epoch) []namedInput {
 // participantIn brings a participant into a state, through its own inputs.
 func participantIn(t *testing.T, state string) (Participant, Copy) {
 	t.Helper()
+	path, ok := participantStates()[state]
+	if !ok {
+		t.Fatalf("no such state: %s", state)
+	}
 	at := last(chain(2))
 	copy := Copy{OK: true, Seq: at.Seq, Head: at.Head, Hash: at.Hash}
-	source := Record{Epoch: tableEpoch - 1, LiveEpoch: 2, State: RecordServing}
-	target := Record{Epoch: tableEpoch - 1, LiveEpoch: 2, State: RecordMoved, Peer: 3}
 	in := map[string]Input{}
 	for _, i := range tableInputs(tableEpoch) {
 		in[i.name] = i.in
 	}
+	p := New(Config{Self: 2, Origin: testOrigin}, path.rec)
+	for _, name := range path.path {
+		if _, err := p.Step(copy, in[name], nil); err != nil {
+			t.Fatalf("%s: %s: %v", state, name, err)
+		}
+	}
+	return p, path.copy
+}
+
+// statePath is the way into a state: from a record, through the inputs of these names. copy is what the host holds there.
+type statePath struct {
+	rec  Record
+	copy Copy
+	path []string
+}
+
+// participantStates are the states of a participant, in which the tables try every input.
+func participantStates() map[string]statePath {
+	at := last(chain(2))
+	copy := Copy{OK: true, Seq: at.Seq, Head: at.Head, Hash: at.Hash}
+	source := Record{Epoch: tableEpoch - 1, LiveEpoch: 2, State: RecordServing}
+	target := Record{Epoch: tableEpoch - 1, LiveEpoch: 2, State: RecordMoved, Peer: 3}
 	begun := []string{"begin"}
 	frozen := []string{"begin", "TakeSnapshot", "CutoverNotify"}
 	retired := append(frozen[:3:3], "Frozen", "ack")
 	restored := []string{"prepare", "SnapshotComplete", "Restored"}
-	paths := map[string]struct {
-		rec  Record
-		copy Copy
-		path []string
-	}{
+	return map[string]statePath{
 		"new":           {Record{}, Copy{}, nil},
 		"serving":       {source, copy, nil},
 		"over":          {source, copy, append(begun[:1:1], "timer attempt")},
@@ -274,15 +294,4 @@ func participantIn(t *testing.T, state string) (Participant, Copy) {
 		"live-lost":     {target, Copy{}, append(restored[:3:3], "seal", "ActivateTarget of peer")},
 		"dropped":       {target, Copy{}, append(restored[:3:3], "timer attempt")},
 	}
-	path, ok := paths[state]
-	if !ok {
-		t.Fatalf("no such state: %s", state)
-	}
-	p := New(Config{Self: 2, Origin: testOrigin}, path.rec)
-	for _, name := range path.path {
-		if _, err := p.Step(copy, in[name], nil); err != nil {
-			t.Fatalf("%s: %s: %v", state, name, err)
-		}
-	}
-	return p, path.copy
 }

@@ -19,8 +19,6 @@ func (p *Participant) prepare(in Frame, m proto0500.Prepare, fx []Effect) ([]Eff
 	e := in.Epoch
 	notNow := in.Verdict != nil && in.Verdict.Retriable()
 	switch {
-	case !in.Orchestrator:
-		return p.wrongPeer(in, fx)
 	case e == 0 || m.SourceNode == 0 || m.SourceNode == p.cfg.Self:
 		return p.reject(in, proto0500.RejectMalformed, "prepare needs an epoch and another node as source", fx)
 	case p.targetOf(e) && in.From == p.rec.Orchestrator && m.SourceNode == p.rec.Peer:
@@ -70,9 +68,6 @@ func (p *Participant) notReady(in Frame, fx []Effect) []Effect {
 func (p *Participant) fromSource(in Frame, fx []Effect) ([]Effect, error) {
 	if !p.targetOf(in.Epoch) {
 		return p.reject(in, staleOr(in.Epoch, p.rec.Epoch), "no such attempt", fx)
-	}
-	if in.From != p.rec.Peer {
-		return p.wrongPeer(in, fx)
 	}
 	return fx, nil
 }
@@ -135,8 +130,6 @@ func (p *Participant) replay(in Frame, fx []Effect) ([]Effect, error) {
 	switch {
 	case !p.targetOf(in.Epoch):
 		return p.over(in, fx)
-	case in.From != p.rec.Orchestrator:
-		return p.wrongPeer(in, fx)
 	case p.att.state == proto0500.StatePrepared:
 		return p.reject(in, proto0500.RejectWrongState, "nothing is restored yet", fx)
 	}
@@ -151,8 +144,6 @@ func (p *Participant) seal(in Frame, m proto0500.Seal, fx []Effect) ([]Effect, e
 	switch {
 	case !p.targetOf(in.Epoch):
 		return p.over(in, fx)
-	case in.From != p.rec.Peer:
-		return p.wrongPeer(in, fx)
 	case p.att.hasSeal && m.Seq < p.att.seal.Seq:
 		return fx, p.refuse("Seal", in.Epoch, "a later seal is here")
 	case p.att.state == proto0500.StateSealed && seal == p.att.head && m.StateDigest == p.att.digest:
@@ -202,8 +193,6 @@ func (p *Participant) activateTarget(copy Copy, in Frame, fx []Effect) ([]Effect
 	switch {
 	case e == 0:
 		return p.reject(in, proto0500.RejectMalformed, "belongs to an epoch", fx)
-	case present && !in.Orchestrator && in.From != p.rec.Peer:
-		return p.wrongPeer(in, fx)
 	case p.targetOf(e) && p.att.state == proto0500.StateSealed:
 		return p.live(in.From, fx), nil
 	case p.targetOf(e):
