@@ -43,6 +43,10 @@ type Config struct {
 	ChunkBytes uint32
 	// Lanes is how many streams carry a snapshot. 0: 4.
 	Lanes int
+	// RateLimit bounds what this node sends of snapshots, in bytes a second, all
+	// moves together; each gets the same of it. Events and control messages are
+	// never held back. 0: no limit; otherwise at least RateLimitMin.
+	RateLimit uint64
 	// LogBytes is how far the host's log of a daemon grows before a checkpoint
 	// replaces it. 0: 64 MiB.
 	LogBytes int64
@@ -98,6 +102,9 @@ func (c *Config) validate() error {
 	}
 	if c.Limits == (frame.Limits{}) {
 		c.Limits = frame.Default()
+	}
+	if c.RateLimit > 0 && c.RateLimit < RateLimitMin {
+		return fmt.Errorf("daemon: Config.RateLimit is %d, allowed are %d and more", c.RateLimit, RateLimitMin)
 	}
 	setDefault(&c.StateBytesMax, 1<<40)
 	setDefault(&c.AttemptsMax, 16)

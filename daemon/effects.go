@@ -166,10 +166,11 @@ func (s *steward) startCopy(e migration.StartCopy) error {
 			CreatedAt: uint64(s.h.cfg.Now().UnixNano()), StateLen: uint64(snap.Size()),
 		},
 		base: base, snap: snap, log: s.rep.log, head: &s.rep.head, grown: &s.w.grown,
-		stats: new(moveStats), status: make(chan proto0500.TransferStatus, 1),
+		paced: s.h.pacer.move(s.limitAt(e.Epoch)), stats: new(moveStats), status: make(chan proto0500.TransferStatus, 1),
 		cancel: cancel, done: make(chan struct{}),
 	}
 	s.out, s.clocks = out, clocks{}
+	out.stats.set(proto0500.CounterRateLimit, s.limitAt(e.Epoch))
 	s.log.Info("snapshot taken", "epoch", e.Epoch, "seq", base.Seq, "bytes", snap.Size())
 	go func() { // endOut waits for it
 		defer close(out.done)

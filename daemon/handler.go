@@ -83,6 +83,8 @@ func (t handler) Control(s *transport.Session, f frame.Frame) {
 		st.post(func() { st.transferStatus(from, epoch, m) })
 	case proto0500.Rejected:
 		st.post(func() { st.rejected(from, epoch, m) })
+	case proto0500.Pace:
+		st.post(func() { st.pace(s, orchestrator, epoch, m) })
 	default:
 		st.post(func() {
 			st.frame(migration.Frame{From: from, Orchestrator: orchestrator, Epoch: epoch, Message: m})

@@ -38,6 +38,7 @@ type Host struct {
 	ep      *transport.Endpoint
 	sender  *drive.Sender
 	queries drive.Queries
+	pacer   *pacer // of all moves away from here
 
 	ctx    context.Context // ends when the host does
 	cancel context.CancelCauseFunc
@@ -64,7 +65,7 @@ func New(cfg Config) (*Host, error) {
 	h := &Host{
 		cfg: cfg, self: proto0500.NodeID(cfg.Key.NodeID()), boot: binary.LittleEndian.Uint64(boot[:]),
 		kinds: make(map[string]Kind), log: cfg.Log, records: drive.Records{J: cfg.Journal},
-		ctx: ctx, cancel: cancel, ready: make(chan struct{}),
+		pacer: newPacer(cfg.RateLimit), ctx: ctx, cancel: cancel, ready: make(chan struct{}),
 		stewards: make(map[proto0500.Origin]*steward),
 		byName:   make(map[string][]*steward), making: make(map[string]bool),
 	}
@@ -355,7 +356,7 @@ func (h *Host) authority(name string, o proto0500.Origin, node proto0500.NodeID,
 // hello is what this node offers on every control stream.
 func (h *Host) hello() []byte {
 	b, err := proto0500.Hello{
-		Version: proto0500.HelloVersion, Features: proto0500.FeatureCDS1v3,
+		Version: proto0500.HelloVersion, Features: proto0500.FeatureCDS1v3 | proto0500.FeaturePace,
 		ChunkBytesMax: h.cfg.Limits.ChunkBytesMax, EventPayloadBytesMax: h.cfg.Limits.EventPayloadBytesMax,
 		MessageBytesMax: h.cfg.Limits.MessageBytesMax, LanesMax: uint8(h.cfg.Lanes), BootID: h.boot,
 	}.Append(nil, &h.cfg.Limits)

@@ -34,6 +34,7 @@ type outbound struct {
 	head         *atomic.Pointer[Head]
 	grown        *notifier
 	stats        *moveStats
+	paced        *pacedMove
 
 	status chan proto0500.TransferStatus // the target's answer to Transfer
 
@@ -163,6 +164,9 @@ func (o *outbound) shipChunks(ctx context.Context, sess *transport.Session, hell
 				}
 				f, digest, err := chunker.AppendFrame(buf[:0], o.epoch, i)
 				if err != nil {
+					return err
+				}
+				if err := o.paced.wait(ctx, len(f)); err != nil {
 					return err
 				}
 				if _, err := st.Write(f); err != nil {

@@ -47,6 +47,7 @@ type steward struct {
 	current Event              // the event being stepped
 	todo    []migration.Input  // what effects have led to
 	clocks  clocks             // of the attempt, as the source
+	limit   rateLimit          // of the attempt, as the source
 	told    frame.Epoch        // at which OnAuthority was told of the target
 	active  uint64             // data plane progress when the attempt's timer was armed
 	cleanup sync.WaitGroup     // replicas and data planes that are ending

@@ -168,7 +168,9 @@ func (m *Move) counters(source bool, msg proto0500.Progress, fx []MoveEffect) []
 	}
 	var sum uint64
 	for v := range msg.Counters.All() {
-		sum += v.Value
+		if v.Counter != proto0500.CounterRateLimit && v.Counter != proto0500.CounterBacklog { // these fall, too
+			sum += v.Value
+		}
 	}
 	who := 0
 	if !source {

@@ -26,6 +26,7 @@ const (
 	CounterEventsReplayed Counter = 14
 	CounterAckNs          Counter = 15
 	CounterActivateNs     Counter = 16
+	CounterRateLimit      Counter = 17 // bytes a second, 0: none; it does not only grow
 
 	counterLaneBytes  Counter = 0x40
 	counterLaneChunks Counter = 0x60
@@ -84,6 +85,8 @@ func (c Counter) String() string {
 		return "ack_ns"
 	case CounterActivateNs:
 		return "activate_ns"
+	case CounterRateLimit:
+		return "rate_limit"
 	}
 	if lane, ok := c.LaneBytes(); ok {
 		return fmt.Sprintf("lane_%d_bytes", lane)

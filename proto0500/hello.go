@@ -15,6 +15,8 @@ const (
 	FeatureCDS1v3 uint64 = 1 << 0
 	// FeatureChunk: the node reads Chunk and Have.
 	FeatureChunk uint64 = 1 << 1
+	// FeaturePace: the node takes Pace.
+	FeaturePace uint64 = 1 << 2
 )
 
 // Hello is the first frame in both directions: what the sender reads, and which of its lives this is. It is about no

@@ -2,7 +2,8 @@ package proto0500
 
 import "ferry/frame"
 
-// Pace changes how fast the source may send the snapshot of a move that is running. The answer is its Report.
+// Pace changes how fast the source may send the snapshot of a move that is running. The answer is a Progress with
+// CounterRateLimit, and its Report; or Rejected.
 //
 //	off size field
 //	  0    1  discriminant      0x90
