@@ -177,6 +177,9 @@ func TestCutLine(t *testing.T) {
 	}
 	l.heal()
 	l.put(2*ms, nil, []byte("after"), 5)
+	if _, wait := l.passAll(2 * ms); wait != 15*ms {
+		t.Errorf("%v to wait behind what was cut", wait)
+	}
 	if got, _ := l.passAll(time.Hour); len(got) != 1 || string(got[0]) != "after" {
 		t.Errorf("after the cut came %q", got)
 	}
