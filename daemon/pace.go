@@ -70,3 +70,13 @@ func (s *steward) answer(sess *transport.Session, e frame.Epoch, m proto0500.Mes
 		s.log.Debug("answer not sent", "kind", m.Kind(), "err", err)
 	}
 }
+
+// SetRateLimit changes Config.RateLimit while the host runs, in bytes a second,
+// 0: no limit. What is on its way goes on at the new rate at once.
+func (h *Host) SetRateLimit(bytesPerSecond uint64) error {
+	if bytesPerSecond > 0 && bytesPerSecond < RateLimitMin {
+		return fmt.Errorf("daemon: a rate limit of %d, allowed are %d and more", bytesPerSecond, RateLimitMin)
+	}
+	h.pacer.set(bytesPerSecond)
+	return nil
+}

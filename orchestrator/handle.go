@@ -22,6 +22,10 @@ type Move struct {
 	// Timeout ends a phase that has made no progress for so long. 0: as
 	// configured.
 	Timeout time.Duration
+	// RateLimit bounds how fast the snapshot travels, in bytes a second of its
+	// frames; events and control are never held back. 0: no limit; otherwise at
+	// least 65,536. See Handle.SetRate.
+	RateLimit uint64
 	// DryRun stops after prepare: it says whether the target would take the
 	// daemon, and leaves everything as it was.
 	DryRun bool
@@ -67,6 +71,8 @@ type Handle struct {
 	phases []PhaseTime // owned by run, then the result's
 
 	mu      sync.Mutex
+	rate    *uint64     // the limit of the snapshot that was asked for; nil: none was
+	copying frame.Epoch // at which the source was told to take the snapshot; 0: not yet
 	now     Progress
 	changed chan struct{}
 	result  Result
@@ -122,6 +128,9 @@ func (o *Orchestrator) begin(req Move, rec *migration.MoveRecord) (*Handle, erro
 		o: o, req: req, inbox: make(chan inbound, 256),
 		done: make(chan struct{}), changed: make(chan struct{}),
 		log: o.log.With("daemon", fmt.Sprintf("%016x", uint64(req.Daemon))),
+	}
+	if req.RateLimit > 0 {
+		h.rate = &req.RateLimit
 	}
 	h.timers = drive.NewTimers(func(d drive.Due) { h.put(inbound{due: &d}) })
 	cfg := migration.MoveConfig{
@@ -195,6 +204,9 @@ func (h *Handle) run(m migration.Move) {
 	var fx []migration.MoveEffect
 	var in migration.MoveInput = migration.Start{}
 	for {
+		if back, ok := in.(migration.Reconnected); ok && back.Peer == h.req.Source {
+			h.resendRate()
+		}
 		var err error
 		if fx, err = m.Step(in, fx[:0]); err != nil {
 			h.log.Debug("refused", "input", fmt.Sprintf("%T", in), "err", err)
@@ -255,6 +267,9 @@ func (h *Handle) carryOut(e migration.MoveEffect, epoch frame.Epoch) (ended bool
 		h.end(migration.Result{Outcome: migration.OutcomeRefused, Text: reason, Epoch: epoch}, err)
 		return true
 	case migration.Send:
+		if _, ok := e.Message.(proto0500.TakeSnapshot); ok {
+			h.sendRate(e.Epoch)
+		}
 		h.o.sender.Send(h.o.ctx, e.To, e.Epoch, e.Message)
 	case migration.Arm:
 		length := h.o.cfg.timer(e.Timer)
@@ -273,6 +288,7 @@ func (h *Handle) carryOut(e migration.MoveEffect, epoch frame.Epoch) (ended bool
 			}
 			p.Phase, p.Epoch = e.Phase, epoch
 		})
+		h.rateIn(e.Phase, epoch)
 	case migration.Notice:
 		h.log.Info("move", "notice", e.Text)
 		h.update(func(p *Progress) { p.Notice = e.Text })
