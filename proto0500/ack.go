@@ -28,19 +28,8 @@ func (m Ack) Origin() Origin { return m.DaemonOrigin }
 
 // Append appends the message; it cannot fail.
 func (m Ack) Append(dst []byte, _ *frame.Limits) ([]byte, error) {
-	dst = m.Head.Append(appendPair(dst, KindAck, m.DaemonOrigin, uint64(m.Seq)))
-	return le.AppendUint64(le.AppendUint64(dst, m.HeadHash), m.StateDigest), nil
+	return (*Seal)(&m).append(dst, KindAck), nil
 }
 
 // Decode reads the message from b, which must hold nothing else.
-func (m *Ack) Decode(b []byte, _ *frame.Limits) error {
-	var c frame.Cursor
-	c.Reset("Ack", b)
-	c.Expect("discriminant", uint8(KindAck))
-	m.DaemonOrigin = Origin(c.U64("daemon_origin"))
-	m.Seq = Seq(c.U64("seq"))
-	m.Head = linkOf(c.Bytes("head", LinkBytes))
-	m.HeadHash = c.U64("head_hash")
-	m.StateDigest = c.U64("state_digest")
-	return c.Done()
-}
+func (m *Ack) Decode(b []byte, _ *frame.Limits) error { return (*Seal)(m).decode(b, KindAck) }

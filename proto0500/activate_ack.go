@@ -26,10 +26,7 @@ func (m ActivateAck) Append(dst []byte, _ *frame.Limits) ([]byte, error) {
 
 // Decode reads the message from b, which must hold nothing else.
 func (m *ActivateAck) Decode(b []byte, _ *frame.Limits) error {
-	var c frame.Cursor
-	c.Reset("ActivateAck", b)
-	c.Expect("discriminant", uint8(KindActivateAck))
-	m.DaemonOrigin = Origin(c.U64("daemon_origin"))
-	m.ReplayedSeq = Seq(c.U64("replayed_seq"))
-	return c.Done()
+	o, v, err := readPair(b, KindActivateAck, "replayed_seq")
+	m.DaemonOrigin, m.ReplayedSeq = o, Seq(v)
+	return err
 }

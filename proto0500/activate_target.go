@@ -24,9 +24,7 @@ func (m ActivateTarget) Append(dst []byte, _ *frame.Limits) ([]byte, error) {
 
 // Decode reads the message from b, which must hold nothing else.
 func (m *ActivateTarget) Decode(b []byte, _ *frame.Limits) error {
-	var c frame.Cursor
-	c.Reset("ActivateTarget", b)
-	c.Expect("discriminant", uint8(KindActivateTarget))
-	m.DaemonOrigin = Origin(c.U64("daemon_origin"))
-	return c.Done()
+	o, err := readOrigin(b, KindActivateTarget)
+	m.DaemonOrigin = o
+	return err
 }

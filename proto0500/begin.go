@@ -28,11 +28,11 @@ func (m Begin) Append(dst []byte, _ *frame.Limits) ([]byte, error) {
 
 // Decode reads the message from b, which must hold nothing else.
 func (m *Begin) Decode(b []byte, _ *frame.Limits) error {
-	var c frame.Cursor
-	c.Reset("Begin", b)
-	c.Expect("discriminant", uint8(KindBegin))
-	m.DaemonOrigin = Origin(c.U64("daemon_origin"))
-	m.TargetNode = NodeID(c.U64("target_node"))
-	m.Floor = frame.Epoch(c.U64("floor"))
-	return c.Done()
+	if !exactly(b, KindBegin, pairBytes+8) {
+		return misfit(b, KindBegin, sizedField{"target_node", 8}, sizedField{"floor", 8})
+	}
+	m.DaemonOrigin = Origin(le.Uint64(b[1:]))
+	m.TargetNode = NodeID(le.Uint64(b[9:]))
+	m.Floor = frame.Epoch(le.Uint64(b[17:]))
+	return nil
 }

@@ -24,9 +24,7 @@ func (m CleanupComplete) Append(dst []byte, _ *frame.Limits) ([]byte, error) {
 
 // Decode reads the message from b, which must hold nothing else.
 func (m *CleanupComplete) Decode(b []byte, _ *frame.Limits) error {
-	var c frame.Cursor
-	c.Reset("CleanupComplete", b)
-	c.Expect("discriminant", uint8(KindCleanupComplete))
-	m.DaemonOrigin = Origin(c.U64("daemon_origin"))
-	return c.Done()
+	o, err := readOrigin(b, KindCleanupComplete)
+	m.DaemonOrigin = o
+	return err
 }

@@ -26,10 +26,7 @@ func (m CutoverNotify) Append(dst []byte, _ *frame.Limits) ([]byte, error) {
 
 // Decode reads the message from b, which must hold nothing else.
 func (m *CutoverNotify) Decode(b []byte, _ *frame.Limits) error {
-	var c frame.Cursor
-	c.Reset("CutoverNotify", b)
-	c.Expect("discriminant", uint8(KindCutoverNotify))
-	m.DaemonOrigin = Origin(c.U64("daemon_origin"))
-	m.TargetNode = NodeID(c.U64("target_node"))
-	return c.Done()
+	o, v, err := readPair(b, KindCutoverNotify, "target_node")
+	m.DaemonOrigin, m.TargetNode = o, NodeID(v)
+	return err
 }

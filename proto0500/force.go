@@ -28,10 +28,7 @@ func (m Force) Append(dst []byte, _ *frame.Limits) ([]byte, error) {
 
 // Decode reads the message from b, which must hold nothing else.
 func (m *Force) Decode(b []byte, _ *frame.Limits) error {
-	var c frame.Cursor
-	c.Reset("Force", b)
-	c.Expect("discriminant", uint8(KindForce))
-	m.DaemonOrigin = Origin(c.U64("daemon_origin"))
-	m.DeadNode = NodeID(c.U64("dead_node"))
-	return c.Done()
+	o, v, err := readPair(b, KindForce, "dead_node")
+	m.DaemonOrigin, m.DeadNode = o, NodeID(v)
+	return err
 }

@@ -24,9 +24,7 @@ func (m Query) Append(dst []byte, _ *frame.Limits) ([]byte, error) {
 
 // Decode reads the message from b, which must hold nothing else.
 func (m *Query) Decode(b []byte, _ *frame.Limits) error {
-	var c frame.Cursor
-	c.Reset("Query", b)
-	c.Expect("discriminant", uint8(KindQuery))
-	m.DaemonOrigin = Origin(c.U64("daemon_origin"))
-	return c.Done()
+	o, err := readOrigin(b, KindQuery)
+	m.DaemonOrigin = o
+	return err
 }

@@ -24,9 +24,7 @@ func (m Release) Append(dst []byte, _ *frame.Limits) ([]byte, error) {
 
 // Decode reads the message from b, which must hold nothing else.
 func (m *Release) Decode(b []byte, _ *frame.Limits) error {
-	var c frame.Cursor
-	c.Reset("Release", b)
-	c.Expect("discriminant", uint8(KindRelease))
-	m.DaemonOrigin = Origin(c.U64("daemon_origin"))
-	return c.Done()
+	o, err := readOrigin(b, KindRelease)
+	m.DaemonOrigin = o
+	return err
 }

@@ -29,11 +29,11 @@ func (m ReplayComplete) Append(dst []byte, _ *frame.Limits) ([]byte, error) {
 
 // Decode reads the message from b, which must hold nothing else.
 func (m *ReplayComplete) Decode(b []byte, _ *frame.Limits) error {
-	var c frame.Cursor
-	c.Reset("ReplayComplete", b)
-	c.Expect("discriminant", uint8(KindReplayComplete))
-	m.DaemonOrigin = Origin(c.U64("daemon_origin"))
-	m.ReplayedSeq = Seq(c.U64("replayed_seq"))
-	m.TargetHead = linkOf(c.Bytes("target_head", LinkBytes))
-	return c.Done()
+	if !exactly(b, KindReplayComplete, pairBytes+LinkBytes) {
+		return misfit(b, KindReplayComplete, sizedField{"replayed_seq", 8}, sizedField{"target_head", LinkBytes})
+	}
+	m.DaemonOrigin = Origin(le.Uint64(b[1:]))
+	m.ReplayedSeq = Seq(le.Uint64(b[9:]))
+	m.TargetHead = LinkFrom(b[17:])
+	return nil
 }

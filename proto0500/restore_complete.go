@@ -26,10 +26,7 @@ func (m RestoreComplete) Append(dst []byte, _ *frame.Limits) ([]byte, error) {
 
 // Decode reads the message from b, which must hold nothing else.
 func (m *RestoreComplete) Decode(b []byte, _ *frame.Limits) error {
-	var c frame.Cursor
-	c.Reset("RestoreComplete", b)
-	c.Expect("discriminant", uint8(KindRestoreComplete))
-	m.DaemonOrigin = Origin(c.U64("daemon_origin"))
-	m.RestoredSeq = Seq(c.U64("restored_seq"))
-	return c.Done()
+	o, v, err := readPair(b, KindRestoreComplete, "restored_seq")
+	m.DaemonOrigin, m.RestoredSeq = o, Seq(v)
+	return err
 }

@@ -27,19 +27,27 @@ func (m Seal) Origin() Origin { return m.DaemonOrigin }
 
 // Append appends the message; it cannot fail.
 func (m Seal) Append(dst []byte, _ *frame.Limits) ([]byte, error) {
-	dst = m.Head.Append(appendPair(dst, KindSeal, m.DaemonOrigin, uint64(m.Seq)))
-	return le.AppendUint64(le.AppendUint64(dst, m.HeadHash), m.StateDigest), nil
+	return m.append(dst, KindSeal), nil
 }
 
 // Decode reads the message from b, which must hold nothing else.
-func (m *Seal) Decode(b []byte, _ *frame.Limits) error {
-	var c frame.Cursor
-	c.Reset("Seal", b)
-	c.Expect("discriminant", uint8(KindSeal))
-	m.DaemonOrigin = Origin(c.U64("daemon_origin"))
-	m.Seq = Seq(c.U64("seq"))
-	m.Head = linkOf(c.Bytes("head", LinkBytes))
-	m.HeadHash = c.U64("head_hash")
-	m.StateDigest = c.U64("state_digest")
-	return c.Done()
+func (m *Seal) Decode(b []byte, _ *frame.Limits) error { return m.decode(b, KindSeal) }
+
+// Seal and Ack have the same fields.
+
+func (m *Seal) append(dst []byte, k Kind) []byte {
+	dst = m.Head.Append(appendPair(dst, k, m.DaemonOrigin, uint64(m.Seq)))
+	return le.AppendUint64(le.AppendUint64(dst, m.HeadHash), m.StateDigest)
+}
+
+func (m *Seal) decode(b []byte, k Kind) error {
+	if !exactly(b, k, pairBytes+LinkBytes+8+8) {
+		return misfit(b, k, sizedField{"seq", 8}, sizedField{"head", LinkBytes}, sizedField{"head_hash", 8}, sizedField{"state_digest", 8})
+	}
+	m.DaemonOrigin = Origin(le.Uint64(b[1:]))
+	m.Seq = Seq(le.Uint64(b[9:]))
+	m.Head = LinkFrom(b[17:])
+	m.HeadHash = le.Uint64(b[49:])
+	m.StateDigest = le.Uint64(b[57:])
+	return nil
 }

@@ -26,10 +26,7 @@ func (m TakeSnapshot) Append(dst []byte, _ *frame.Limits) ([]byte, error) {
 
 // Decode reads the message from b, which must hold nothing else.
 func (m *TakeSnapshot) Decode(b []byte, _ *frame.Limits) error {
-	var c frame.Cursor
-	c.Reset("TakeSnapshot", b)
-	c.Expect("discriminant", uint8(KindTakeSnapshot))
-	m.DaemonOrigin = Origin(c.U64("daemon_origin"))
-	m.TargetNode = NodeID(c.U64("target_node"))
-	return c.Done()
+	o, v, err := readPair(b, KindTakeSnapshot, "target_node")
+	m.DaemonOrigin, m.TargetNode = o, NodeID(v)
+	return err
 }
