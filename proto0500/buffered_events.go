@@ -1,10 +1,6 @@
 package proto0500
 
-import (
-	"slices"
-
-	"ferry/frame"
-)
+import "ferry/frame"
 
 // BufferedEvents are events to replay, in causal order; without any it asks the target to replay what it has.
 //
@@ -34,10 +30,11 @@ func (m BufferedEvents) Append(dst []byte, lim *frame.Limits) ([]byte, error) {
 	if err != nil {
 		return dst, err
 	}
-	dst = le.AppendUint32(appendOrigin(slices.Grow(dst, eventsHeadBytes+size), KindBufferedEvents, m.DaemonOrigin), uint32(m.Events.n))
-	at := len(dst)
-	dst = dst[:at+size]
-	to := dst[at:]
+	dst, to := extend(dst, eventsHeadBytes+size)
+	to[0] = byte(KindBufferedEvents)
+	le.PutUint64(to[1:], uint64(m.DaemonOrigin))
+	le.PutUint32(to[9:], uint32(m.Events.n))
+	to = to[eventsHeadBytes:]
 	copy(to, m.Events.raw)
 	for i := range m.Events.list {
 		to = to[m.Events.list[i].put(to):]

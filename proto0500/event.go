@@ -59,9 +59,10 @@ func (e *Event) put(b []byte) int {
 // Events are the events of one message: either those of the bytes it was decoded from, judged once and read as they
 // are asked for, or a list to be sent. The zero value is no events. What All yields is borrowed from either.
 type Events struct {
-	n    int
-	raw  []byte // n events on the wire, judged; nil when list has them
-	list []Event
+	n       int
+	raw     []byte // n events on the wire, judged; nil when list has them
+	longest uint32 // payload in raw: so that raw is not walked again when it is passed on
+	list    []Event
 }
 
 // EventsOf is a list to be sent. It borrows evs and their payloads.
@@ -123,7 +124,7 @@ func (e Events) Equal(o Events) bool {
 func readEvents(c *frame.Cursor, count uint32, lim *frame.Limits) Events {
 	raw := c.Rest()
 	start := c.Offset() - len(raw)
-	at := 0
+	at, longest := 0, uint32(0)
 	for range count {
 		left := len(raw) - at
 		if left < eventHeadBytes {
@@ -139,36 +140,29 @@ func readEvents(c *frame.Cursor, count uint32, lim *frame.Limits) Events {
 			c.FailAt("payload", start+at+eventHeadBytes, frame.ErrTruncated)
 			return Events{}
 		}
+		longest = max(longest, n)
 		at += EventBytesMin + int(n)
 	}
 	if at < len(raw) {
 		c.FailAt("end", start+at, fmt.Errorf("%w: %d", frame.ErrTrailing, len(raw)-at))
 		return Events{}
 	}
-	return Events{n: int(count), raw: raw}
+	return Events{n: int(count), raw: raw, longest: longest}
 }
 
-// wireBytes is what the events take on the wire, and an error when one of them is over the limit.
-func (e Events) wireBytes(lim *frame.Limits) (int, error) {
+// wireBytes is what the events take on the wire, and an error when there are too many, or one of them is over the limit.
+// Those of a message are judged again: the next peer may take less than the one they came from.
+func (e *Events) wireBytes(lim *frame.Limits) (int, error) {
 	if uint64(e.n) > uint64(lim.EventsMax) {
 		return 0, overLimit(KindBufferedEvents, "count", uint64(e.n), uint64(lim.EventsMax))
 	}
-	size := len(e.raw)
+	size, longest := len(e.raw)+len(e.list)*EventBytesMin, int(e.longest)
 	for i := range e.list {
-		if err := checkPayload(len(e.list[i].Payload), lim); err != nil {
-			return 0, err
-		}
-		size += e.list[i].bytes()
+		n := len(e.list[i].Payload)
+		size += n
+		longest = max(longest, n)
 	}
-	// Events of a message are judged again: the next peer may take less than the one they came from.
-	for at := 0; at < len(e.raw); {
-		n := int(le.Uint32(e.raw[at+LinkBytes:]))
-		if err := checkPayload(n, lim); err != nil {
-			return 0, err
-		}
-		at += EventBytesMin + n
-	}
-	return size, nil
+	return size, checkPayload(longest, lim)
 }
 
 func checkPayload(n int, lim *frame.Limits) error {

@@ -99,9 +99,9 @@ func (l Link) IsGenesis() bool { return l == Genesis(l.OriginHash) }
 
 // Append appends the link's 32 bytes.
 func (l Link) Append(dst []byte) []byte {
-	var b [LinkBytes]byte
-	l.put(b[:])
-	return append(dst, b[:]...)
+	dst, b := extend(dst, LinkBytes)
+	l.put(b)
+	return dst
 }
 
 func (l *Link) put(b []byte) {

@@ -3,12 +3,20 @@ package proto0500
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"unicode/utf8"
 
 	"ferry/frame"
 )
 
 var le = binary.LittleEndian
+
+// extend makes dst n bytes longer, and gives those bytes, which hold anything, to be filled.
+func extend(dst []byte, n int) (all, added []byte) {
+	at := len(dst)
+	all = slices.Grow(dst, n)[:at+n]
+	return all, all[at:]
+}
 
 // appendOrigin appends what most messages begin with.
 func appendOrigin(dst []byte, k Kind, o Origin) []byte {
