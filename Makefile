@@ -1,7 +1,7 @@
 # make check     what CI runs and a change must pass: formatting, vet, staticcheck, fixes, modules, race tests
 # make test      the tests alone
 # make fuzz      every fuzz target for FUZZTIME each
-# make bench     the micro-benchmarks of frame and messages
+# make bench     the micro-benchmarks of frame, messages and chunks
 # make demo      a real move between real processes
 # make sim       MOVES simulated moves under every fault, from a fresh seed
 # make explore   every state of the core within the documented bounds (about a quarter of an hour, much memory)
@@ -56,7 +56,7 @@ fuzz:
 	done
 
 bench:
-	@$(GO) test -run '^$$' -bench . -benchmem ./frame ./proto0500
+	@$(GO) test -run '^$$' -bench . -benchmem ./frame ./proto0500 ./snapshot
 
 demo:
 	@$(GO) run ./cmd/ferry demo

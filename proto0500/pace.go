@@ -27,10 +27,7 @@ func (m Pace) Append(dst []byte, _ *frame.Limits) ([]byte, error) {
 
 // Decode reads the message from b, which must hold nothing else.
 func (m *Pace) Decode(b []byte, _ *frame.Limits) error {
-	var c frame.Cursor
-	c.Reset("Pace", b)
-	c.Expect("discriminant", uint8(KindPace))
-	m.DaemonOrigin = Origin(c.U64("daemon_origin"))
-	m.BytesPerSecond = c.U64("bytes_per_second")
-	return c.Done()
+	o, v, err := readPair(b, KindPace, "bytes_per_second")
+	m.DaemonOrigin, m.BytesPerSecond = o, v
+	return err
 }

@@ -96,6 +96,32 @@ func BenchmarkReassembler(b *testing.B) {
 	}
 }
 
+// BenchmarkDigest is of one chunk's payload.
+func BenchmarkDigest(b *testing.B) {
+	for _, n := range chunkSizes {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			payload := bytes.Repeat([]byte{1}, n)
+			b.SetBytes(int64(n))
+			b.ReportAllocs()
+			for b.Loop() {
+				if DigestOf(payload) == (Digest{}) {
+					b.Fatal("no digest")
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkDigests records a chunk's digest, as each lane does for each chunk.
+func BenchmarkDigests(b *testing.B) {
+	const total = 1 << 12
+	d, sum := NewDigests(total), DigestOf([]byte("chunk"))
+	b.ReportAllocs()
+	for i := uint32(0); b.Loop(); i++ {
+		d.Set(i%total, sum)
+	}
+}
+
 // BenchmarkTransfer takes 16 MiB from memory to memory, on one goroutine and without a network: cut, framed, parsed,
 // decoded, placed, verified.
 func BenchmarkTransfer(b *testing.B) {
