@@ -62,7 +62,7 @@ func (h *Host) create(ctx context.Context, name string, kind Kind) error {
 	}
 	dir, err := s.makeEpochDir(0)
 	if err == nil {
-		err = identity.SaveKey(filepath.Join(filepath.Dir(dir), "key.pem"), key)
+		err = identity.SaveKey(filepath.Join(dir, keyFile), key)
 	}
 	if err != nil {
 		return undo(err)
@@ -129,6 +129,13 @@ func (s *steward) recreateHere(kind Kind) error {
 		return err
 	}
 	dir, err := s.makeEpochDir(rec.Epoch)
+	if err != nil {
+		return err
+	}
+	key, err := loadKey(old, s.origin)
+	if err == nil && key != nil {
+		err = identity.SaveKey(filepath.Join(dir, keyFile), key)
+	}
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ import (
 	"log/slog"
 	"time"
 
+	"ferry/identity"
 	"ferry/proto0500"
 )
 
@@ -136,7 +137,9 @@ type Env struct {
 	// whatever state its kind begins with. Otherwise it finds its state in Dir,
 	// or will be given it by Restore.
 	Created bool
-	Log     *slog.Logger
+	// Key is the daemon's own ed25519 key, which moves with it, sealed; nil where a source had none to send.
+	Key *identity.Key
+	Log *slog.Logger
 }
 
 // Kind is how a node makes daemons of one sort: the factory that prepare asks

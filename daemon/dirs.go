@@ -13,7 +13,6 @@ import (
 // named by the epoch at which the stay began (0: it was created here):
 //
 //	DIR/ORIGIN/eEPOCH/    see replica
-//	DIR/ORIGIN/key.pem    its private key, on the node where it was created
 //
 // Which of them counts is for the record alone to say.
 
@@ -60,7 +59,11 @@ func (s *steward) sweep(rec migration.Record) {
 	_ = os.Remove(base) // where nothing is left
 }
 
+// removeDir removes a stay, its key first.
 func (s *steward) removeDir(dir string) {
+	if err := wipeKey(dir); err != nil {
+		s.log.Warn("the daemon's key cannot be wiped", "dir", dir, "err", err)
+	}
 	if err := os.RemoveAll(dir); err != nil {
 		s.log.Warn("state cannot be removed", "dir", dir, "err", err)
 	}

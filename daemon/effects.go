@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"ferry/frame"
+	"ferry/identity"
 	"ferry/migration"
 	"ferry/proto0500"
 	"ferry/snapshot"
@@ -30,7 +31,7 @@ func (s *steward) effect(e migration.Effect) error {
 		s.send(e.To, e.Epoch, s.report())
 	case migration.SendPrepared:
 		s.publish()
-		s.send(e.To, e.Epoch, s.h.prepared(s.origin))
+		s.send(e.To, e.Epoch, s.prepared())
 	case migration.Arm:
 		if e.Timer == migration.TimerAttempt {
 			s.active = s.progress()
@@ -158,6 +159,10 @@ func (s *steward) startCopy(e migration.StartCopy) error {
 	case err != nil:
 		return err
 	}
+	sealed, err := s.sealKey(e, base.Link)
+	if err != nil {
+		return errors.Join(err, snap.Close())
+	}
 	ctx, cancel := context.WithCancelCause(s.h.ctx)
 	out := &outbound{
 		h: s.h, origin: s.origin, epoch: e.Epoch, target: e.Target, orchestrator: e.Orchestrator,
@@ -165,7 +170,8 @@ func (s *steward) startCopy(e migration.StartCopy) error {
 			EntityID: s.desc.Entity(), ThroughSeq: base.Seq, ChainLink: base.Link,
 			CreatedAt: uint64(s.h.cfg.Now().UnixNano()), StateLen: uint64(snap.Size()),
 		},
-		base: base, snap: snap, log: s.rep.log, head: &s.rep.head, grown: &s.w.grown,
+		identity: sealed,
+		base:     base, snap: snap, log: s.rep.log, head: &s.rep.head, grown: &s.w.grown,
 		paced: s.h.pacer.move(s.limitAt(e.Epoch)), stats: new(moveStats), status: make(chan proto0500.TransferStatus, 1),
 		cancel: cancel, done: make(chan struct{}),
 	}
@@ -250,7 +256,11 @@ func (s *steward) prepare(e migration.Prepare) error {
 	if err != nil {
 		return err
 	}
-	s.in, err = newInbound(s, e.Epoch, e.Source, s.p.Record().Orchestrator, dir)
+	recipient, err := identity.NewRecipient(s.h.cfg.Key, identity.Origin(s.origin), uint64(e.Epoch))
+	if err != nil {
+		return err
+	}
+	s.in, err = newInbound(s, e.Epoch, e.Source, s.p.Record().Orchestrator, dir, recipient)
 	return err
 }
 

@@ -376,12 +376,17 @@ func (h *Host) agreed(hello proto0500.Hello) frame.Limits {
 }
 
 // prepared is this node's yes to a Prepare.
-func (h *Host) prepared(o proto0500.Origin) proto0500.Prepared {
-	return proto0500.Prepared{
-		DaemonOrigin: o, ChunkBytes: h.cfg.Limits.ChunkBytesMax,
-		EventPayloadBytes: h.cfg.Limits.EventPayloadBytesMax,
-		CreditBytes:       uint64(h.cfg.StateBytesMax), Lanes: uint8(h.cfg.Lanes),
+func (s *steward) prepared() proto0500.Prepared {
+	cfg := &s.h.cfg
+	m := proto0500.Prepared{
+		DaemonOrigin: s.origin, ChunkBytes: cfg.Limits.ChunkBytesMax,
+		EventPayloadBytes: cfg.Limits.EventPayloadBytesMax,
+		CreditBytes:       uint64(cfg.StateBytesMax), Lanes: uint8(cfg.Lanes),
 	}
+	if s.in != nil {
+		m.SealingKey, m.Signature = s.in.recipient.Public, s.in.recipient.Signature
+	}
+	return m
 }
 
 // sendProgress tells a node that there is a session with how far a move is.

@@ -81,7 +81,7 @@ func TestCreate(t *testing.T) {
 	if made.Load() != 1 || len(a.List()) != 1 {
 		t.Errorf("made %d times, listed %+v", made.Load(), a.List())
 	}
-	if key := w.files("a", "*", "key.pem"); len(key) != 1 {
+	if key := w.files("a", "*", "e0", "key.pem"); len(key) != 1 {
 		t.Errorf("key files: %q", key)
 	} else if k, err := identity.LoadKey(key[0]); err != nil || proto0500.Origin(k.Origin()) != a.status("d").Origin {
 		t.Errorf("the key file: %v", err)

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"ferry/frame"
+	"ferry/identity"
 	"ferry/proto0500"
 	"ferry/snapshot"
 	"ferry/transport"
@@ -31,6 +33,9 @@ type inbound struct {
 	orch   proto0500.NodeID
 	dir    string
 	stats  *moveStats
+
+	recipient *identity.Recipient // for whom the daemon's key is sealed
+	entity    ed25519.PublicKey   // whose key that must be
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -56,7 +61,7 @@ const incomingFile = "incoming"
 // errDropped ends the streams of an attempt that is over.
 var errDropped = errors.New("the attempt is over")
 
-func newInbound(s *steward, epoch frame.Epoch, source, orchestrator proto0500.NodeID, dir string) (*inbound, error) {
+func newInbound(s *steward, epoch frame.Epoch, source, orchestrator proto0500.NodeID, dir string, recipient *identity.Recipient) (*inbound, error) {
 	state, err := createStateFile(filepath.Join(dir, incomingFile))
 	if err != nil {
 		return nil, err
@@ -65,6 +70,7 @@ func newInbound(s *steward, epoch frame.Epoch, source, orchestrator proto0500.No
 	in := &inbound{
 		h: s.h, s: s, origin: s.origin, epoch: epoch, source: source, orch: orchestrator,
 		dir: dir, state: state, stats: new(moveStats), ctx: ctx, cancel: cancel,
+		recipient: recipient, entity: s.desc.PublicKey,
 		born: time.Now(), restored: make(chan struct{}), ready: make(chan struct{}),
 	}
 	in.work.Go(in.tellProgress)
@@ -189,6 +195,9 @@ func (in *inbound) settle() {
 	in.begun.Store(int64(max(time.Since(in.born), 1)))
 	in.work.Go(func() {
 		res, err := in.placer.Finish(in.transfer.Digest)
+		if err == nil {
+			err = in.takeKey(res)
+		}
 		if err == nil {
 			err = in.state.f.Sync()
 		}

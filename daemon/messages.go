@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bytes"
 	"fmt"
 	"time"
 
@@ -91,12 +92,14 @@ func (h *Host) attempts() (n int) {
 
 // describe keeps the descriptor in step with what the source says of its daemon.
 func (s *steward) describe(d drive.Descriptor) error {
-	same := d.Name == s.desc.Name && d.Kind == s.desc.Kind && d.Schema == s.desc.Schema
+	same := bytes.Equal(d.PublicKey, s.desc.PublicKey) && d.Name == s.desc.Name && d.Kind == s.desc.Kind && d.Schema == s.desc.Schema
 	rec := s.p.Record()
 	held := rec.State == migration.RecordServing || rec.State == migration.RecordRetired || s.in != nil
 	switch {
 	case same || held: // what is here decides
 		return nil
+	case len(s.desc.PublicKey) > 0 && !bytes.Equal(d.PublicKey, s.desc.PublicKey):
+		return fmt.Errorf("daemon %016x has another public key at this node", uint64(s.origin))
 	case d.Name != s.name:
 		return fmt.Errorf("daemon %016x is called %q at this node, not %q", uint64(s.origin), s.name, d.Name)
 	}

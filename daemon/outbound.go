@@ -28,6 +28,7 @@ type outbound struct {
 	target       proto0500.NodeID
 	orchestrator proto0500.NodeID
 	header       snapshot.Header
+	identity     []byte // the daemon's key, sealed for the target; nil: none
 	base         Head
 	snap         Snapshot
 	log          eventLog
@@ -100,7 +101,7 @@ func (o *outbound) shipSnapshot(ctx context.Context, sess *transport.Session, he
 		return err
 	}
 	o.header.Version = version
-	src, err := snapshot.NewSource(o.header, o.snap, nil, nil)
+	src, err := snapshot.NewSource(o.header, o.snap, nil, o.identity)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"sync/atomic"
+
+	"ferry/identity"
 )
 
 // replica is one copy of a daemon's state at this node: the author's daemon,
@@ -15,6 +17,7 @@ import (
 // time: the writer's while it serves, the steward's while it follows a source.
 // head may be read by any.
 //
+//	DIR/key.pem            the daemon's private key
 //	DIR/state/             Env.Dir, the author's
 //	DIR/log.db             events since the checkpoint, unless the daemon keeps its own
 //	DIR/checkpoint-SEQ     the state at the log's base (absent: the daemon was empty)
@@ -22,7 +25,8 @@ type replica struct {
 	kind   Kind
 	dir    string
 	d      Daemon
-	author *slog.Logger // Env.Log
+	author *slog.Logger  // Env.Log
+	key    *identity.Key // Env.Key
 	log    eventLog
 	head   atomic.Pointer[Head]
 }
@@ -169,8 +173,13 @@ func openDaemon(kind Kind, dir string, env Env) (*replica, error) {
 	if err := os.MkdirAll(env.Dir, 0o700); err != nil {
 		return nil, err
 	}
-	r := &replica{kind: kind, dir: dir, author: env.Log}
-	err := guard(env.Log, "Open", func() (err error) { r.d, err = kind.Open(env); return err })
+	key, err := loadKey(dir, env.Origin)
+	if err != nil {
+		return nil, err
+	}
+	env.Key = key
+	r := &replica{kind: kind, dir: dir, author: env.Log, key: key}
+	err = guard(env.Log, "Open", func() (err error) { r.d, err = kind.Open(env); return err })
 	if err == nil && r.d == nil {
 		err = errors.New("daemon: Open gave no daemon")
 	}

@@ -320,7 +320,11 @@ func stateFailed(err error) proto0500.Reason {
 	if len(text) > textMax {
 		text = text[:textMax]
 	}
-	return proto0500.NewReason(proto0500.CodeStateFailed, validUTF8(text))
+	code := proto0500.CodeStateFailed
+	if errors.Is(err, errIdentity) {
+		code = proto0500.CodeIdentityTransportFailed
+	}
+	return proto0500.NewReason(code, validUTF8(text))
 }
 
 func (s *steward) shutdown() {

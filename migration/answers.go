@@ -42,6 +42,7 @@ func (m *Move) frame(in Frame, fx []MoveEffect) ([]MoveEffect, error) {
 		return m.retired(in, fx)
 	case proto0500.Prepared:
 		if m.step == stepPrepare {
+			m.sealFor = SealFor{Key: msg.SealingKey, Signature: msg.Signature}
 			return m.prepared(fx), nil
 		}
 	case proto0500.RestoreComplete:
@@ -75,6 +76,11 @@ func (m *Move) prepared(fx []MoveEffect) []MoveEffect {
 func (m *Move) takeSnapshot(fx []MoveEffect) []MoveEffect {
 	m.step = stepCopy
 	e := m.rec.Epoch
+	if m.sealFor != (SealFor{}) {
+		fx = m.send(m.cfg.Source, proto0500.Recipient{
+			DaemonOrigin: m.cfg.Origin, SealingKey: m.sealFor.Key, Signature: m.sealFor.Signature,
+		}, fx)
+	}
 	fx = m.send(m.cfg.Source, proto0500.TakeSnapshot{DaemonOrigin: m.cfg.Origin, TargetNode: m.cfg.Target}, fx)
 	return append(fx, Arm{Timer: TimerStep, Epoch: e}, Arm{Timer: TimerPhase, Epoch: e})
 }

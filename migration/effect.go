@@ -51,6 +51,14 @@ type SendPrepared struct {
 type StartCopy struct {
 	Epoch                frame.Epoch
 	Target, Orchestrator proto0500.NodeID
+	SealFor              SealFor
+}
+
+// SealFor is for which key the daemon's own is sealed, as the orchestrator has passed it on, and the target's signature of
+// it, which the host checks. The zero value: nobody has told.
+type SealFor struct {
+	Key       [32]byte
+	Signature [64]byte
 }
 
 // StopCopy ends StartCopy and forgets its buffers. Without one it does nothing.

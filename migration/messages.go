@@ -26,6 +26,8 @@ func (p *Participant) frame(copy Copy, in Frame, fx []Effect) ([]Effect, error) 
 		return p.begin(copy, in, m, fx)
 	case proto0500.TakeSnapshot:
 		return p.takeSnapshot(in, m, fx)
+	case proto0500.Recipient:
+		return p.recipient(in, m, fx)
 	case proto0500.CutoverNotify:
 		return p.cutoverNotify(in, m, fx)
 	case proto0500.Ack:

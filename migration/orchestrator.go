@@ -61,6 +61,7 @@ type Move struct {
 	begins    uint8
 	cutovers  uint8
 	lagLeast  uint64
+	sealFor   SealFor   // what the target has announced
 	counted   [2]uint64 // sums of the counters that source and target have reported
 	end       Outcome   // what cancel ends in
 	why       cause

@@ -51,8 +51,9 @@ type Participant struct {
 type attempt struct {
 	state proto0500.State // begun, copying, frozen; prepared, restored, sealed
 
-	round   uint32 // source: number of freezes
-	hasSeal bool   // seal is set
+	sealFor SealFor // source: until the snapshot is taken
+	round   uint32  // source: number of freezes
+	hasSeal bool    // seal is set
 	seal    Position
 	digest  uint64 // of the seal
 

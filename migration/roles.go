@@ -25,7 +25,7 @@ func roleOf(m proto0500.Message) role {
 		return roleOrchestrator
 	case proto0500.Query, proto0500.MigrationFailed, proto0500.ActivateTarget:
 		return roleOrchestrator | roleOther
-	case proto0500.TakeSnapshot, proto0500.CutoverNotify:
+	case proto0500.TakeSnapshot, proto0500.CutoverNotify, proto0500.Recipient:
 		return roleDriver
 	case proto0500.BufferedEvents:
 		if m.Events.Len() == 0 {

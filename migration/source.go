@@ -67,9 +67,21 @@ func (p *Participant) takeSnapshot(in Frame, m proto0500.TakeSnapshot, fx []Effe
 	p.att.state = proto0500.StateCopying
 	e := p.rec.Epoch
 	return append(fx,
-		StartCopy{Epoch: e, Target: p.rec.Peer, Orchestrator: p.rec.Orchestrator},
+		StartCopy{Epoch: e, Target: p.rec.Peer, Orchestrator: p.rec.Orchestrator, SealFor: p.att.sealFor},
 		Arm{Timer: TimerAttempt, Epoch: e},
 	), nil
+}
+
+// recipient remembers for which key the host seals the daemon's own when the snapshot is taken. Whether the target has
+// announced it is for the host to check.
+func (p *Participant) recipient(in Frame, m proto0500.Recipient, fx []Effect) ([]Effect, error) {
+	switch {
+	case !p.sourceOf(in.Epoch):
+		return p.over(in, fx)
+	case p.att.state == proto0500.StateBegun:
+		p.att.sealFor = SealFor{Key: m.SealingKey, Signature: m.Signature}
+	}
+	return fx, nil
 }
 
 func (p *Participant) cutoverNotify(in Frame, m proto0500.CutoverNotify, fx []Effect) ([]Effect, error) {

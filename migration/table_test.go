@@ -169,6 +169,7 @@ func tableInputs(e frame.Epoch) []namedInput {
 		{"prepare not now", verdict(proto0500.CodeNotReady)},
 		{"prepare never", verdict(proto0500.CodeFactoryNotFound)},
 		{"TakeSnapshot", from(9, proto0500.TakeSnapshot{DaemonOrigin: o, TargetNode: 1})},
+		{"Recipient", from(9, proto0500.Recipient{DaemonOrigin: o, SealingKey: [32]byte{1}})},
 		{"CutoverNotify", from(9, proto0500.CutoverNotify{DaemonOrigin: o, TargetNode: 1})},
 		{"Frozen", Frozen{Epoch: e, Round: 1, Seq: at.Seq, Head: at.Head, Hash: at.Hash}},
 		{"Frozen of another round", Frozen{Epoch: e, Round: 9, Seq: at.Seq, Head: at.Head, Hash: at.Hash}},

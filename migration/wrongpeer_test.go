@@ -53,6 +53,7 @@ func mayTell() []struct {
 		{proto0500.ActivateTarget{DaemonOrigin: o}, anyOrchestrator | itsPeer},
 		{proto0500.TakeSnapshot{DaemonOrigin: o, TargetNode: 1}, itsOrchestrator},
 		{proto0500.CutoverNotify{DaemonOrigin: o, TargetNode: 1}, itsOrchestrator},
+		{proto0500.Recipient{DaemonOrigin: o}, itsOrchestrator},
 		{proto0500.BufferedEvents{DaemonOrigin: o}, itsOrchestrator},
 		{proto0500.SnapshotReady{DaemonOrigin: o, TotalChunks: 1}, itsPeer},
 		{proto0500.Chunk{DaemonOrigin: o, TotalChunks: 1, RawLen: 1, Encoding: proto0500.EncodingZeros}, itsPeer},

@@ -89,6 +89,7 @@ func samples(t testing.TB) []sample {
 			Bytes: bytes.Repeat([]byte{5}, 3500)}),
 		sampleOf(proto0500.Have{DaemonOrigin: 7, SeqThrough: 9, Digests: proto0500.ChunkDigestsOf(make([][16]byte, 100)...)}),
 		sampleOf(proto0500.Pace{DaemonOrigin: 7, BytesPerSecond: 20e6}),
+		sampleOf(proto0500.Recipient{DaemonOrigin: 7, SealingKey: entity, Signature: [64]byte{4, 5}}),
 	}
 }
 

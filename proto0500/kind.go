@@ -38,6 +38,7 @@ const (
 	KindChunk          Kind = 0x8e
 	KindHave           Kind = 0x8f
 	KindPace           Kind = 0x90
+	KindRecipient      Kind = 0x91
 )
 
 // Extension says that the kind is not one of the crate's.
@@ -99,6 +100,8 @@ func (k Kind) String() string {
 		return "Have"
 	case KindPace:
 		return "Pace"
+	case KindRecipient:
+		return "Recipient"
 	}
 	return fmt.Sprintf("kind(%d)", uint8(k))
 }

@@ -94,6 +94,8 @@ func Decode(b []byte, lim *frame.Limits) (Message, error) {
 		return decode[Have](b, lim)
 	case KindPace:
 		return decode[Pace](b, lim)
+	case KindRecipient:
+		return decode[Recipient](b, lim)
 	}
 	return nil, unknownKind(b[0])
 }

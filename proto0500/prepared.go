@@ -11,12 +11,16 @@ import "ferry/frame"
 //	 13    4  event_payload_bytes   of one payload at most
 //	 17    8  credit_bytes          in flight at most
 //	 25    1  lanes                 at most
+//	 26   32  sealing_key           X25519, made for this attempt: the daemon's key is sealed for it
+//	 58   64  signature             by the target's node key: see identity.Recipient
 type Prepared struct {
 	DaemonOrigin      Origin
 	ChunkBytes        uint32
 	EventPayloadBytes uint32
 	CreditBytes       uint64
 	Lanes             uint8
+	SealingKey        [32]byte
+	Signature         [64]byte
 }
 
 // Kind is KindPrepared.
@@ -31,7 +35,8 @@ func (m Prepared) Append(dst []byte, _ *frame.Limits) ([]byte, error) {
 	dst = le.AppendUint32(dst, m.ChunkBytes)
 	dst = le.AppendUint32(dst, m.EventPayloadBytes)
 	dst = le.AppendUint64(dst, m.CreditBytes)
-	return append(dst, m.Lanes), nil
+	dst = append(append(dst, m.Lanes), m.SealingKey[:]...)
+	return append(dst, m.Signature[:]...), nil
 }
 
 // Decode reads the message from b, which must hold nothing else.
@@ -44,5 +49,7 @@ func (m *Prepared) Decode(b []byte, _ *frame.Limits) error {
 	m.EventPayloadBytes = c.U32("event_payload_bytes")
 	m.CreditBytes = c.U64("credit_bytes")
 	m.Lanes = c.U8("lanes")
+	m.SealingKey = c.Array32("sealing_key")
+	copy(m.Signature[:], c.Bytes("signature", len(m.Signature)))
 	return c.Done()
 }

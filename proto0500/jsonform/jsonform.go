@@ -26,7 +26,7 @@ var messages = func() map[string]reflect.Type {
 		proto0500.Hello{}, proto0500.Begin{}, proto0500.Prepare{}, proto0500.Prepared{}, proto0500.Transfer{},
 		proto0500.TransferStatus{}, proto0500.Seal{}, proto0500.Ack{}, proto0500.Query{}, proto0500.Report{},
 		proto0500.Release{}, proto0500.Progress{}, proto0500.Rejected{},
-		proto0500.Force{}, proto0500.Chunk{}, proto0500.Have{}, proto0500.Pace{},
+		proto0500.Force{}, proto0500.Chunk{}, proto0500.Have{}, proto0500.Pace{}, proto0500.Recipient{},
 	} {
 		types[m.Kind().String()] = reflect.TypeOf(m)
 	}
