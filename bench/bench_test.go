@@ -2,16 +2,12 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"io"
-	"math"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // TestMain lets the test's own binary be the children.
@@ -26,39 +22,34 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestRun runs every contender for real, with little to carry.
-func TestRun(t *testing.T) {
+// TestThroughput runs every contender for real, with little to carry, and prints what comes of it.
+func TestThroughput(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
-	report, err := Run(t.Context(), Config{Bytes: 1<<20 + 5, Rounds: 2})
-	if err != nil {
+	var out bytes.Buffer
+	wl := workload{"throughput", "tiny", func(bool) runner {
+		return throughputConfig{Bytes: 1<<20 + 5, Rounds: 2, RawConnections: 2}
+	}}
+	doc := runAll(t.Context(), []workload{wl}, true, io.Discard)
+	if err := doc.verdict(false); err != nil {
 		t.Fatal(err)
 	}
-	if len(report.Results) != 4 {
-		t.Fatalf("%d results", len(report.Results))
+	bounded := 0
+	for _, f := range doc.Results[0].Figures {
+		if f.Value <= 0 || len(f.Samples) != 2 {
+			t.Errorf("%+v", f)
+		}
+		if f.Bound != nil {
+			bounded++
+		}
 	}
-	for _, res := range report.Results {
-		if len(res.Samples) != 2 || res.MBPerSecond <= 0 || res.RatioToQUIC <= 0 || res.RatioToTCP <= 0 {
-			t.Errorf("%+v", res)
-		}
-		for _, s := range res.Samples {
-			if s.Bytes < report.Config.Bytes || s.Seconds <= 0 {
-				t.Errorf("%s: %+v", res.Name, s)
-			}
-		}
-		if moved := res.Name == "ferry-move"; moved != (res.BlackoutMS > 0) {
-			t.Errorf("%s: blackout %v ms", res.Name, res.BlackoutMS)
-		}
+	if bounded != 5 {
+		t.Errorf("%d figures with a bound", bounded)
+	}
+	if err := doc.print(&out); err != nil || !strings.Contains(out.String(), "ferry / plain quic-go") {
+		t.Errorf("%v: %s", err, out.String())
 	}
 	if left, _ := filepath.Glob(filepath.Join(os.TempDir(), "ferry-bench-*")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
-	}
-	var text bytes.Buffer
-	if err := report.print(&text); err != nil || !strings.Contains(text.String(), "ferry-lanes") {
-		t.Errorf("%v: %s", err, text.String())
-	}
-	b, err := json.Marshal(report)
-	if err != nil || !bytes.Contains(b, []byte(`"ratio_to_tls_tcp"`)) {
-		t.Errorf("%v: %s", err, b)
 	}
 }
 
@@ -79,86 +70,25 @@ func TestUnknownRole(t *testing.T) {
 	}
 }
 
-// TestDamageShows: a byte that arrives otherwise is no sample.
-func TestDamageShows(t *testing.T) {
-	for name, at := range map[string]int64{"intact": -1, "first": 8, "last": 1<<20 + 7} {
-		t.Run(name, func(t *testing.T) {
-			near, far := net.Pipe()
-			deadline := time.Now().Add(20 * time.Second)
-			near.SetDeadline(deadline)
-			far.SetDeadline(deadline)
-			done := make(chan error, 1)
-			go func() { done <- receive(&damaged{Conn: far, at: at}) }()
-			s, err := send(near, 1<<20)
-			near.Close()
-			if rerr := <-done; rerr != nil && !errors.Is(rerr, io.EOF) {
-				t.Fatal(rerr)
-			}
-			if (err == nil) != (at < 0) || err == nil && s.Bytes != 1<<20 {
-				t.Errorf("%+v, %v", s, err)
-			}
-		})
+// TestPick: names choose workloads, in the order of the names.
+func TestPick(t *testing.T) {
+	if all, err := pick(""); err != nil || len(all) != len(workloads) {
+		t.Errorf("%d, %v", len(all), err)
+	}
+	some, err := pick("codec, paths")
+	if err != nil || len(some) != 2 || some[0].name != "codec" || some[1].name != "paths" {
+		t.Errorf("%v, %v", some, err)
+	}
+	if _, err := pick("codec,cdoec"); err == nil {
+		t.Error("a name that is none")
 	}
 }
 
-// damaged flips a bit of the byte at.
-type damaged struct {
-	net.Conn
-	at, off int64
-}
-
-func (d *damaged) Read(b []byte) (int, error) {
-	n, err := d.Conn.Read(b)
-	if i := d.at - d.off; i >= 0 && i < int64(n) {
-		b[i] ^= 1
-	}
-	d.off += int64(n)
-	return n, err
-}
-
-func TestPattern(t *testing.T) {
-	const size = patternBytes + 1000
-	whole, err := io.ReadAll(io.NewSectionReader(pattern(size), 0, size+5))
-	if err != nil || len(whole) != size {
-		t.Fatalf("%d bytes, %v", len(whole), err)
-	}
-	if !bytes.Equal(whole[patternBytes:], whole[:1000]) || bytes.Equal(whole[:1000], whole[1000:2000]) {
-		t.Error("does not repeat where it should")
-	}
-	part := make([]byte, 2000)
-	if n, err := pattern(size).ReadAt(part, size-1500); n != 1500 || err != io.EOF || !bytes.Equal(part[:n], whole[size-1500:]) {
-		t.Errorf("at the end: %d, %v", n, err)
-	}
-}
-
-func TestReport(t *testing.T) {
-	rate := func(mbs ...float64) (list []Sample) {
-		for _, mb := range mbs {
-			list = append(list, Sample{Bytes: 1e6, Seconds: 1 / mb})
-		}
-		return list
-	}
-	all := []entry{{name: tcpName}, {name: quicName}, {name: "x", ours: true}}
-	// The machine slows down to a tenth in the last round: the ratios do not.
-	r := newReport(Config{}, all, [][]Sample{rate(1000, 1000, 100), rate(100, 100, 10), rate(200, 220, 24)}, time.Second)
-	x := r.Results[2]
-	if near(x.MBPerSecond, 200) && near(x.RatioToQUIC, 2.2) && near(x.RatioToTCP, 0.22) &&
-		len(r.Losses) == 1 && r.Losses[0].Against == tcpName {
-		return
-	}
-	t.Errorf("%+v, losses %+v", x, r.Losses)
-}
-
-func TestMedian(t *testing.T) {
-	same := func(v float64) float64 { return v }
-	for _, c := range []struct {
-		list []float64
-		want float64
-	}{{nil, 0}, {[]float64{3}, 3}, {[]float64{9, 1}, 5}, {[]float64{9, 1, 2}, 2}, {[]float64{9, 1, 2, 4}, 3}} {
-		if got := median(c.list, same); got != c.want {
-			t.Errorf("%v: %v", c.list, got)
+// TestBadArguments: they end the program before anything runs.
+func TestBadArguments(t *testing.T) {
+	for _, args := range [][]string{{"-only", "nothing"}, {"throughput"}} {
+		if err := run(args, io.Discard, io.Discard); !errors.Is(err, errUsage) {
+			t.Errorf("%q: %v", args, err)
 		}
 	}
 }
-
-func near(a, b float64) bool { return math.Abs(a-b) < 1e-9*b }

@@ -16,20 +16,45 @@ import (
 // roleEnv makes a process of this program a child, and says which part it plays.
 const roleEnv = "FERRY_BENCH_ROLE"
 
-// order is what a child is told, one line of JSON each; its reply is another.
+// order is what a child is told, one line of JSON each; its reply is another. What a field means is said where the
+// order is carried out.
 type order struct {
-	Do     string // "start", "dial", "send", "create" or "usage"
-	Config Config
-	Dir    string            // start: a directory of its own
-	Peer   transport.Address // dial: whom to send to
-	Peers  []transport.Address
+	Do          string
+	Dir         string
+	Name        string
+	Kind        string
+	State       stateSpec
+	Peers       []peer
+	Lanes       int
+	Connections int
+	Writes      writesConfig
+	From, To    int64
+}
+
+// peer is a node as others see it.
+type peer struct {
+	transport.Address
+	HTTP string
 }
 
 type reply struct {
-	Error string
-	Self  transport.Address // start: who it is, and where it listens
-	Sample
+	Error   string
+	Self    peer // start: who it is, and where it listens
+	Usage   Usage
+	Sample  Sample
+	Latency latency
+	Writes  writesSeen
 }
+
+// Sample is one transfer. The bytes are those that the receiver has verified.
+type Sample struct {
+	Bytes      int64
+	Seconds    float64
+	CPUSeconds float64 // of both processes, user and system; filled in by the parent
+}
+
+func (s Sample) rate() float64      { return float64(s.Bytes) / 1e6 / s.Seconds } // MB/s
+func (s Sample) cpuPerGiB() float64 { return s.CPUSeconds / float64(s.Bytes) * (1 << 30) }
 
 // part is what a child does. Its methods are called one at a time.
 type part interface {
@@ -40,51 +65,64 @@ type part interface {
 func newPart(role string) (part, error) {
 	switch role {
 	case "tcp/source":
-		return &tcpSource{}, nil
+		return &streamSource{dial: dialTCP}, nil
 	case "tcp/sink":
 		return &tcpSink{}, nil
 	case "quic/source":
-		return &quicSource{}, nil
+		return &streamSource{dial: dialQUIC}, nil
 	case "quic/sink":
 		return &quicSink{}, nil
-	case "lanes/source":
-		return &lanesSource{}, nil
-	case "lanes/sink":
-		return &lanesSink{}, nil
+	case "raw/source":
+		return &rawSource{}, nil
+	case "raw/sink":
+		return &rawSink{}, nil
 	case "host/a", "host/b":
 		return &host{name: role}, nil
+	case "writers":
+		return &writers{}, nil
 	}
 	return nil, fmt.Errorf("no such part")
 }
 
 // runChild plays a part until in ends, as it does when the parent is gone.
-func runChild(role string, in io.Reader, out io.Writer) error {
+func runChild(role string, in io.Reader, out io.Writer) (err error) {
 	p, err := newPart(role)
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, p.close()) }()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	var watch sampler
+	done := make(chan struct{})
+	defer close(done)
+	go watch.run(done)
 	dec, enc := json.NewDecoder(in), json.NewEncoder(out)
 	for {
 		var o order
 		if err := dec.Decode(&o); err == io.EOF {
-			return p.close()
+			return nil
 		} else if err != nil {
-			return errors.Join(err, p.close())
+			return err
 		}
 		var r reply
-		if o.Do != "usage" {
+		switch o.Do {
+		case "watch":
+			watch.reset()
+		case "usage":
+			r.Usage = watch.usage()
+		default:
 			if r, err = p.do(ctx, o); err != nil {
 				r.Error = err.Error()
 			}
 		}
-		r.CPUSeconds = cpuSeconds()
 		if err := enc.Encode(r); err != nil {
-			return errors.Join(err, p.close())
+			return err
 		}
 	}
 }
+
+var errNoOrder = errors.New("no such order for this part")
 
 // child is a running child, as its parent sees it.
 type child struct {
@@ -125,7 +163,7 @@ func (c *child) ask(o order) (r reply, err error) {
 		return r, fmt.Errorf("%s has ended: %w", c.role, err)
 	}
 	if r.Error != "" {
-		return r, fmt.Errorf("%s: %s", c.role, r.Error)
+		return r, fmt.Errorf("%s: %s: %s", c.role, o.Do, r.Error)
 	}
 	return r, nil
 }
@@ -146,7 +184,7 @@ func cpuOf(children ...*child) (sum float64, err error) {
 		if err != nil {
 			return 0, err
 		}
-		sum += r.CPUSeconds
+		sum += r.Usage.CPUSeconds
 	}
 	return sum, nil
 }

@@ -3,58 +3,104 @@ package main
 import (
 	"context"
 	"errors"
+	"io/fs"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"ferry/daemon"
+	"ferry/examples/kv"
 	"ferry/identity"
 	"ferry/journal/boltjournal"
+	"ferry/proto0500"
 	"ferry/transport"
 )
 
-// moverRole is the part that the parent plays itself: it moves the daemon.
+// moverRole is the part that the parent plays itself: it moves the daemons.
 const moverRole = "mover"
 
-// daemonName is the one daemon's.
-const daemonName = "bulk"
-
-// host is a node with its daemons, as a user would run it: on disk, with a durable journal.
+// host is a node with its daemons, as a user would run it: on disk, with a durable journal, and writes over HTTP.
 type host struct {
 	name    string
+	dir     string
 	h       *daemon.Host
 	journal *boltjournal.Journal
-	peers   table
-	bytes   int64
+	book    addressBook
+	specs   specs
+	kv      atomic.Pointer[stateSpec] // of the next kv daemon to be created
 	stop    context.CancelFunc
 	ended   chan error
+	http    *http.Server
+	served  atomic.Pointer[string] // the daemon that HTTP means
+	urls    sync.Map               // proto0500.NodeID → base URL
+	pings   *pings
 }
 
+// do carries out
+//
+//	start   in Dir, with Lanes and Connections (0: ferry's own)
+//	peers   Peers are the other nodes
+//	create  a daemon Name of Kind, with State
+//	serve   over HTTP: the daemon Name
+//	trim    makes the states here empty: of daemons that will not move again
+//	ping    sends control messages to Peers[0] until
+//	pinged  and tells how long their round trips were
 func (p *host) do(ctx context.Context, o order) (r reply, err error) {
 	switch o.Do {
 	case "start":
 		r.Self, err = p.start(o)
-	case "dial":
+	case "peers":
 		for _, a := range o.Peers {
-			p.peers.set(a)
+			p.book.set(a.Address)
+			p.urls.Store(proto0500.NodeID(a.ID), a.HTTP)
 		}
 	case "create":
-		err = p.h.Create(ctx, daemonName, p.kind().Name)
+		p.specs.set(o.Name, o.State)
+		p.kv.Store(&o.State)
+		err = p.h.Create(ctx, o.Name, o.Kind)
+	case "serve":
+		p.served.Store(&o.Name)
+	case "trim":
+		err = trim(p.dir)
+	case "ping":
+		p.pings = p.ping(ctx, o.Peers[0].ID)
+	case "pinged":
+		r.Latency, err = p.pings.end()
 	default:
 		err = errNoOrder
 	}
 	return r, err
 }
 
-func (p *host) start(o order) (self transport.Address, err error) {
-	p.bytes = o.Config.Bytes
+func (p *host) start(o order) (self peer, err error) {
 	key := keyOf(p.name)
+	p.dir = o.Dir
 	if p.journal, err = boltjournal.Open(filepath.Join(o.Dir, "journal"), boltjournal.Options{}); err != nil {
 		return self, err
 	}
+	// A kv daemon's fill is an option of its kind: it is read when one is opened.
+	kvKind := kv.Kind(kv.Options{})
+	kvKind.Open = func(env daemon.Env) (daemon.Daemon, error) {
+		var opts kv.Options
+		if spec := p.kv.Load(); spec != nil && env.Created {
+			opts.FillBytes, opts.FillSeed = spec.Bytes, spec.Seed
+		}
+		return kv.Kind(opts).Open(env)
+	}
 	p.h, err = daemon.New(daemon.Config{
-		Key: key, Dir: filepath.Join(o.Dir, "daemons"), Journal: p.journal, Kinds: []daemon.Kind{p.kind()},
-		Resolver: &p.peers, Orchestrators: identity.NewAllowList(keyOf(moverRole).NodeID()), Lanes: o.Config.Lanes,
-		Transport: func(c *transport.Config) { c.Connections = o.Config.Connections },
+		Key: key, Dir: filepath.Join(o.Dir, "daemons"), Journal: p.journal, Kinds: []daemon.Kind{newFileKind(&p.specs), kvKind},
+		Resolver: &p.book, Orchestrators: identity.NewAllowList(keyOf(moverRole).NodeID()), Lanes: o.Lanes,
+		Transport: func(c *transport.Config) {
+			if o.Connections != 0 {
+				c.Connections = o.Connections
+			}
+		},
 	})
 	if err != nil {
 		return self, err
@@ -66,13 +112,73 @@ func (p *host) start(o order) (self transport.Address, err error) {
 	p.stop, p.ended = stop, make(chan error, 1)
 	go func() { p.ended <- p.h.Run(ctx) }()
 	<-p.h.Ready()
-	return transport.Address{ID: p.h.Node(), Name: p.name, Addr: p.h.Endpoint().Addr().String(), Key: key.Public()}, nil
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return self, err
+	}
+	p.http = &http.Server{Handler: kv.Handler(served{p}, kv.HandlerOptions{Owner: p.owner}), ReadHeaderTimeout: 10 * time.Second}
+	go func() { _ = p.http.Serve(listener) }() // until close
+	return peer{
+		Address: transport.Address{ID: p.h.Node(), Name: p.name, Addr: p.h.Endpoint().Addr().String(), Key: key.Public()},
+		HTTP:    "http://" + listener.Addr().String(),
+	}, nil
+}
+
+// served is the daemon that HTTP means.
+type served struct{ p *host }
+
+func (s served) backend() kv.Backend {
+	name := ""
+	if n := s.p.served.Load(); n != nil {
+		name = *n
+	}
+	return kv.HostBackend(s.p.h, name)
+}
+
+func (s served) Write(ctx context.Context, payload []byte) (proto0500.Seq, error) {
+	return s.backend().Write(ctx, payload)
+}
+
+func (s served) View(ctx context.Context) kv.View { return s.backend().View(ctx) }
+
+func (p *host) owner(_ context.Context, hint proto0500.NodeID) (string, bool) {
+	url, ok := p.urls.Load(hint)
+	if !ok {
+		return "", false
+	}
+	return url.(string), true
+}
+
+// trimBytes are less than a state has, and more than any other file.
+const trimBytes = 8 << 20
+
+// trim empties the files of states below dir. Whoever holds them open sees them end.
+func trim(dir string) error {
+	return filepath.WalkDir(filepath.Join(dir, "daemons"), func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // released meanwhile
+		}
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil || info.Size() < trimBytes {
+			return nil
+		}
+		if err := os.Truncate(path, 0); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	})
 }
 
 func (p *host) close() (err error) {
+	if p.http != nil {
+		err = p.http.Close()
+	}
 	if p.stop != nil {
 		p.stop()
-		err = <-p.ended
+		err = errors.Join(err, <-p.ended)
 	}
 	if p.journal != nil {
 		err = errors.Join(err, p.journal.Close())
@@ -80,58 +186,45 @@ func (p *host) close() (err error) {
 	return err
 }
 
-// kind is a daemon that is nothing but state: a pattern where it was created, a file where it was moved to.
-func (p *host) kind() daemon.Kind {
-	return daemon.Kind{
-		Name: "bulk", Schema: 1,
-		Open: func(env daemon.Env) (daemon.Daemon, error) {
-			b := &bulk{path: filepath.Join(env.Dir, "state")}
-			if env.Created {
-				b.state = pattern(p.bytes)
+// pings are control messages to a node on the session that bulk goes over, one at a time.
+type pings struct {
+	stop context.CancelFunc
+	done chan struct{}
+	seen *hdrhistogram.Histogram
+	err  error
+}
+
+// pingEvery is how often a message is due. One that is answered later than the next is due counts for that one too, from
+// when it was due: what a slow answer holds up is not left out.
+const pingEvery = 5 * time.Millisecond
+
+func (p *host) ping(ctx context.Context, to identity.NodeID) *pings {
+	ctx, stop := context.WithCancel(ctx)
+	g := &pings{stop: stop, done: make(chan struct{}), seen: newHistogram()}
+	go func() {
+		defer close(g.done)
+		begun := time.Now()
+		for n := 0; ; n++ {
+			due := begun.Add(time.Duration(n) * pingEvery)
+			select {
+			case <-time.After(time.Until(due)):
+			case <-ctx.Done():
+				return
 			}
-			return b, nil
-		},
-	}
+			if _, err := p.h.Query(ctx, to); err != nil {
+				if ctx.Err() == nil {
+					g.err = err
+				}
+				return
+			}
+			record(g.seen, time.Since(due))
+		}
+	}()
+	return g
 }
 
-type bulk struct {
-	path  string
-	state daemon.Snapshot
-	file  *os.File // what state reads from, if it was moved here
-}
-
-func (b *bulk) Apply([]daemon.Event) error { return nil }
-
-func (b *bulk) Snapshot() (daemon.Snapshot, error) { return open{b.state}, nil }
-
-// open is a snapshot of a state that does not change, which Close leaves to its daemon.
-type open struct{ daemon.Snapshot }
-
-func (open) Close() error { return nil }
-
-func (b *bulk) Restore(s daemon.State) (err error) {
-	size := s.Size()
-	if err := s.Take(b.path); err != nil {
-		return err
-	}
-	if b.file, err = os.Open(b.path); err != nil {
-		return err
-	}
-	b.state = sized{b.file, size}
-	return nil
-}
-
-// sized is a file as a snapshot.
-type sized struct {
-	*os.File
-	bytes int64
-}
-
-func (s sized) Size() int64 { return s.bytes }
-
-func (b *bulk) Close() error {
-	if b.file == nil {
-		return nil
-	}
-	return b.file.Close()
+func (g *pings) end() (latency, error) {
+	g.stop()
+	<-g.done
+	return summary(g.seen), g.err
 }

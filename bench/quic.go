@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"sync"
 
 	"github.com/quic-go/quic-go"
@@ -10,7 +11,9 @@ import (
 	"ferry/transport"
 )
 
-// plainALPN is the protocol of the plain contender.
+// Plain quic-go, as its users run it: one connection, one stream, the defaults.
+
+// plainALPN is the protocol of the contenders on quic-go.
 const plainALPN = "bench/1"
 
 type quicSink struct {
@@ -18,6 +21,7 @@ type quicSink struct {
 	wg       sync.WaitGroup
 }
 
+// do carries out "start": Dir is where to write to, "" for nowhere.
 func (s *quicSink) do(ctx context.Context, o order) (r reply, err error) {
 	if o.Do != "start" {
 		return r, errNoOrder
@@ -33,12 +37,12 @@ func (s *quicSink) do(ctx context.Context, o order) (r reply, err error) {
 			return
 		}
 		if str, err := conn.AcceptStream(ctx); err == nil {
-			_ = receive(str) // the source sees it fail
+			_ = receive(str, sinkPath(o.Dir)) // the source sees it fail
 			str.Close()
 		}
 		<-conn.Context().Done()
 	})
-	r.Self = transport.Address{Addr: s.listener.Addr().String(), Key: key.Public()}
+	r.Self = peer{Address: transport.Address{Addr: s.listener.Addr().String(), Key: key.Public()}}
 	return r, nil
 }
 
@@ -51,37 +55,27 @@ func (s *quicSink) close() error {
 	return err
 }
 
-type quicSource struct {
-	cfg  Config
+// quicStream is a connection's only stream.
+type quicStream struct {
+	*quic.Stream
 	conn *quic.Conn
-	str  *quic.Stream
 }
 
-func (s *quicSource) do(ctx context.Context, o order) (r reply, err error) {
-	switch o.Do {
-	case "dial":
-		s.cfg = o.Config
-		s.conn, err = quic.DialAddr(ctx, o.Peer.Addr, identity.ClientTLS(keyOf("source"), []string{plainALPN}, o.Peer.Key), plainConfig())
-		if err == nil {
-			s.str, err = s.conn.OpenStreamSync(ctx)
-		}
-	case "send":
-		r.Sample, err = send(s.str, s.cfg.Bytes)
-	default:
-		err = errNoOrder
-	}
-	return r, err
-}
+func (s quicStream) Close() error { return s.conn.CloseWithError(0, "") }
 
-func (s *quicSource) close() error {
-	if s.conn == nil {
-		return nil
+func dialQUIC(ctx context.Context, to peer) (io.ReadWriteCloser, error) {
+	conn, err := quic.DialAddr(ctx, to.Addr, identity.ClientTLS(keyOf("source"), []string{plainALPN}, to.Key), plainConfig())
+	if err != nil {
+		return nil, err
 	}
-	return s.conn.CloseWithError(0, "")
+	str, err := conn.OpenStreamSync(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return quicStream{str, conn}, nil
 }
 
 // plainConfig is quic-go as it comes, but for outlasting the turns of the others.
 func plainConfig() *quic.Config {
-	c := transport.QUICConfig()
-	return &quic.Config{KeepAlivePeriod: c.KeepAlivePeriod}
+	return &quic.Config{KeepAlivePeriod: transport.QUICConfig().KeepAlivePeriod}
 }

@@ -36,7 +36,7 @@ var may = map[string][]string{
 	"ferry/cmd/ferry":           append([]string{"ferry/examples/kv", "ferry/cluster", "ferry/proto0500/jsonform"}, exported...),
 	"ferry/internal/chaos":      {"ferry/cluster", "ferry/examples/kv", "ferry/frame", "ferry/proto0500"}, // the rest it runs as processes
 	"ferry/fuzz":                exported,
-	"ferry/bench":               append([]string{"ferry/internal/path"}, exported...),
+	"ferry/bench":               append([]string{"ferry/examples/kv", "ferry/internal/path"}, exported...),
 
 	"ferry/migratetest": {"ferry/daemon", "ferry/proto0500", "ferry/internal/sim"},
 

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// What render writes stands between these lines of performance.md; everything else there is ours to write.
+const (
+	drawnBegin = "<!-- drawn by go run ./bench -render: do not edit below -->"
+	drawnEnd   = "<!-- drawn until here -->"
+)
+
+var errMarkers = errors.New("performance.md lacks the lines between which it is drawn")
+
+// render draws docs/plots/*.svg and the tables of docs/performance.md from a document.
+func render(document, docs string) error {
+	b, err := os.ReadFile(document)
+	if err != nil {
+		return err
+	}
+	var d Document
+	if err := json.Unmarshal(b, &d); err != nil {
+		return fmt.Errorf("%s: %w", document, err)
+	}
+	page := filepath.Join(docs, "performance.md")
+	old, err := os.ReadFile(page)
+	if err != nil {
+		return err
+	}
+	text, err := redrawn(string(old), d.markdown())
+	if err != nil {
+		return fmt.Errorf("%s: %w", page, err)
+	}
+	var curves []Curve
+	for _, r := range d.Results {
+		curves = append(curves, r.Curves...)
+	}
+	dir := filepath.Join(docs, "plots")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for _, p := range plotsOf(curves) {
+		if err := drawPlot(p, filepath.Join(dir, p[0].Plot+".svg")); err != nil {
+			return fmt.Errorf("plot %s: %w", p[0].Plot, err)
+		}
+	}
+	return os.WriteFile(page, []byte(text), 0o644)
+}
+
+// redrawn is a page with another drawn part.
+func redrawn(page, drawn string) (string, error) {
+	before, rest, ok := strings.Cut(page, drawnBegin)
+	_, after, ok2 := strings.Cut(rest, drawnEnd)
+	if !ok || !ok2 {
+		return "", errMarkers
+	}
+	return before + drawnBegin + "\n" + drawn + "\n" + drawnEnd + after, nil
+}
