@@ -22,6 +22,8 @@ var (
 	ErrIncomplete = errors.New("snapshot incomplete")
 	// ErrDigest: every chunk is there, and they are not those that were sent.
 	ErrDigest = errors.New("wrong transfer digest")
+	// ErrNotHeld: a chunk sent by its digest is not among those the target has, or is another one by now.
+	ErrNotHeld = errors.New("no chunk of this digest is held")
 )
 
 // ChunkError says which chunk was refused, and for which of its fields. Err wraps a sentinel of this package or of
@@ -30,7 +32,7 @@ type ChunkError struct {
 	Origin     proto0500.Origin
 	SeqThrough proto0500.Seq
 	Index      uint32
-	Field      string // as in SnapshotReady
+	Field      string // as in SnapshotReady, or in Chunk
 	Err        error
 }
 

@@ -24,6 +24,9 @@ type PlacerConfig struct {
 
 	// State takes the state, its first byte at offset 0, from many lanes at once.
 	State io.WriterAt
+	// StateZeroed: State holds StateSize zeros to begin with, as a file does that was just made that long. Chunks of
+	// zeros are then not written.
+	StateZeroed bool
 
 	// Limits bound ChunkBytes and the number of chunks, for each of which the Placer holds 17 bytes.
 	Limits frame.Limits
@@ -49,9 +52,11 @@ type Placer struct {
 	cfg PlacerConfig
 	layout
 	digests *Digests
+	zeros   zeroDigests
 	header  []byte
 	trailer []byte
 	bytes   atomic.Int64
+	torn    atomic.Bool // a write failed, and may have left a part: State is no longer zeros where a chunk is missing
 }
 
 // NewPlacer begins a transfer. What the announced sizes cannot be is ErrMismatch; what is too much is ErrTooLarge or
@@ -90,6 +95,7 @@ func NewPlacer(cfg PlacerConfig) (*Placer, error) {
 		cfg:     cfg,
 		layout:  l,
 		digests: NewDigests(l.total),
+		zeros:   newZeroDigests(&l),
 		header:  make([]byte, headerBytes(cfg.Version)),
 		trailer: make([]byte, trailer),
 	}, nil
@@ -100,8 +106,12 @@ func NewPlacer(cfg PlacerConfig) (*Placer, error) {
 // chunk with other bytes ErrConflict; both are *ChunkError and change nothing. An error of State is wrapped in one too,
 // and leaves the chunk missing.
 func (p *Placer) Place(m *proto0500.SnapshotReady) (fresh bool, err error) {
-	if err := p.check(m); err != nil {
+	if err := p.identify(m); err != nil {
 		return false, err
+	}
+	off, n := p.chunk(m.ChunkIndex)
+	if len(m.SnapshotBytes) != n {
+		return false, refuse(m, "len", fmt.Errorf("%w: %d bytes, not %d", ErrMismatch, len(m.SnapshotBytes), n))
 	}
 	fresh, err = p.digests.claim(m.ChunkIndex, DigestOf(m.SnapshotBytes))
 	if err != nil {
@@ -110,17 +120,48 @@ func (p *Placer) Place(m *proto0500.SnapshotReady) (fresh bool, err error) {
 	if !fresh {
 		return false, nil
 	}
-	if err := p.write(m); err != nil {
-		p.digests.settle(m.ChunkIndex, false)
+	if err := p.settle(m.ChunkIndex, n, p.write(off, m.SnapshotBytes)); err != nil {
 		return false, refuse(m, "snapshot_bytes", err)
 	}
-	// Counted first: who sees the last chunk settled must not see bytes missing.
-	p.bytes.Add(int64(len(m.SnapshotBytes)))
-	p.digests.settle(m.ChunkIndex, true)
 	return true, nil
 }
 
-func (p *Placer) check(m *proto0500.SnapshotReady) error {
+// PlaceZeros places the chunk index as if it had come with nothing but zeros. Where the state is known to be zeros
+// nothing is written.
+func (p *Placer) PlaceZeros(index uint32) (fresh bool, err error) {
+	m := proto0500.SnapshotReady{DaemonOrigin: p.cfg.Origin, SeqThrough: p.cfg.SeqThrough, ChunkIndex: index, TotalChunks: p.total}
+	if err := p.identify(&m); err != nil {
+		return false, err
+	}
+	off, n := p.chunk(index)
+	fresh, err = p.digests.claim(index, p.zeros.of(n))
+	if err != nil {
+		return false, refuse(&m, "snapshot_bytes", err)
+	}
+	if !fresh {
+		return false, nil
+	}
+	if err := p.settle(index, n, p.writeZeros(off, int64(n))); err != nil {
+		return false, refuse(&m, "snapshot_bytes", err)
+	}
+	return true, nil
+}
+
+// settle ends the claim on a chunk of n bytes, whose writing ended with err.
+func (p *Placer) settle(index uint32, n int, err error) error {
+	if err != nil {
+		p.torn.Store(true)
+		p.digests.settle(index, false)
+		return err
+	}
+	// Counted first: who sees the last chunk settled must not see bytes missing.
+	p.bytes.Add(int64(n))
+	p.digests.settle(index, true)
+	return nil
+}
+
+// identify refuses what is no chunk of this transfer.
+func (p *Placer) identify(m *proto0500.SnapshotReady) error {
 	switch {
 	case m.DaemonOrigin != p.cfg.Origin:
 		return refuse(m, "daemon_origin", fmt.Errorf("%w: %016x", ErrMismatch, uint64(p.cfg.Origin)))
@@ -131,16 +172,38 @@ func (p *Placer) check(m *proto0500.SnapshotReady) error {
 	case m.ChunkIndex >= p.total:
 		return refuse(m, "chunk_index", fmt.Errorf("%w: not below %d", ErrMismatch, p.total))
 	}
-	if _, n := p.chunk(m.ChunkIndex); len(m.SnapshotBytes) != n {
-		return refuse(m, "len", fmt.Errorf("%w: %d bytes, not %d", ErrMismatch, len(m.SnapshotBytes), n))
+	return nil
+}
+
+// writeZeros writes n zeros at off of the envelope, but for those that are in the state already.
+func (p *Placer) writeZeros(off, n int64) error {
+	end := off + n
+	if p.cfg.StateZeroed && !p.torn.Load() {
+		state := int64(len(p.header))
+		before := min(max(state, off), end)
+		after := max(min(state+p.cfg.StateSize, end), before)
+		if err := p.writePages(off, before); err != nil {
+			return err
+		}
+		off = after
+	}
+	return p.writePages(off, end)
+}
+
+func (p *Placer) writePages(off, end int64) error {
+	for off < end {
+		n := min(end-off, int64(len(zeroPage)))
+		if err := p.write(off, zeroPage[:n]); err != nil {
+			return err
+		}
+		off += n
 	}
 	return nil
 }
 
-// write splits the chunk at the ends of the state. The claim makes its bytes ours alone.
-func (p *Placer) write(m *proto0500.SnapshotReady) error {
-	off, _ := p.chunk(m.ChunkIndex)
-	b := m.SnapshotBytes
+// write splits what lies at off of the envelope at the ends of the state. The claim on the chunk makes its bytes ours
+// alone.
+func (p *Placer) write(off int64, b []byte) error {
 	if off < int64(len(p.header)) {
 		n := copy(p.header[off:], b)
 		off, b = off+int64(n), b[n:]

@@ -1,0 +1,195 @@
+package snapshot
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/klauspost/compress/s2"
+	"github.com/klauspost/compress/zstd"
+
+	"ferry/frame"
+	"ferry/proto0500"
+)
+
+const (
+	// A chunk that does not get below that much of its length travels as it is: decoding it costs more than it saves.
+	shrinkNum, shrinkDen = 9, 10
+	// packBytesMin: what is shorter is not worth a try.
+	packBytesMin = 256
+	// zstdWindowMax bounds what an encoder remembers, and so its memory, to about twice that.
+	zstdWindowMax = 256 << 10
+)
+
+// PackerConfig says what may be done to chunks.
+type PackerConfig struct {
+	// Plain: the peer has no FeatureChunk, every chunk travels as SnapshotReady.
+	Plain bool
+	// Have are the chunks that the target has. nil: none.
+	Have *HaveSet
+	// Now is the clock by which packing is measured. nil: nothing is compressed.
+	Now func() time.Time
+}
+
+// Packed is a chunk ready to be sent.
+type Packed struct {
+	Frame    []byte             // the packer's, good until it is asked for the next one
+	Digest   Digest             // of the chunk's bytes, whatever their form
+	Encoding proto0500.Encoding // 0: as it is, a SnapshotReady
+	RawBytes int                // that it stands for
+}
+
+// Packer makes the frames of a Chunker's chunks in the form that gets them to the target in the least time: as a header
+// where all is zeros or the target has it, compressed where that pays, or as they are. It belongs to one lane; many may
+// share a Chunker.
+//
+// It holds two buffers of a chunk, and once zstd is in use about 1 MiB more. What it gives is where it was read or
+// compressed to: nothing is copied. After the first chunk of a kind nothing is allocated.
+type Packer struct {
+	c     *Chunker
+	cfg   PackerConfig
+	zeros zeroDigests
+	tuner tuner
+	raw   []byte // frame header, chunk header, and the chunk read behind them
+	out   []byte // the same for a Chunk; nil: none yet
+	zstd  *zstd.Encoder
+}
+
+// NewPacker is for one lane.
+func NewPacker(c *Chunker, cfg PackerConfig) *Packer {
+	return &Packer{c: c, cfg: cfg, zeros: newZeroDigests(&c.layout), tuner: newTuner(), raw: make([]byte, c.FrameBytesMax())}
+}
+
+const (
+	rawAt    = frame.HeaderBytes + proto0500.ChunkHeaderBytes
+	packedAt = frame.HeaderBytes + proto0500.EncodedChunkHeaderBytes
+)
+
+// Frame makes the frame of the chunk index. An index that is not below the chunker's Total is a mistake of ours, and
+// panics.
+func (p *Packer) Frame(epoch frame.Epoch, index uint32) (Packed, error) {
+	raw, err := p.read(index)
+	if err != nil {
+		return Packed{}, err
+	}
+	f := Packed{RawBytes: len(raw)}
+	if len(raw) == 0 || p.cfg.Plain {
+		f.Digest = DigestOf(raw)
+		return p.asItIs(f, epoch, index)
+	}
+	if allZeros(raw) {
+		f.Digest, f.Encoding = p.zeros.of(len(raw)), proto0500.EncodingZeros
+		return p.chunk(f, epoch, index, 0)
+	}
+	f.Digest = DigestOf(raw)
+	if p.cfg.Have.Has(f.Digest) {
+		f.Encoding = proto0500.EncodingHeld
+		p.grow(len(f.Digest))
+		copy(p.out[packedAt:], f.Digest[:])
+		return p.chunk(f, epoch, index, len(f.Digest))
+	}
+	if e, n := p.compress(raw); n > 0 {
+		f.Encoding = e
+		return p.chunk(f, epoch, index, n)
+	}
+	return p.asItIs(f, epoch, index)
+}
+
+// Digest is that of the chunk index, for one that need not be sent. It reads the chunk.
+func (p *Packer) Digest(index uint32) (Digest, error) {
+	raw, err := p.read(index)
+	if err != nil {
+		return Digest{}, err
+	}
+	return DigestOf(raw), nil
+}
+
+// Observe tells how long the lane was kept by its path when it sent so many bytes: in Write, and by a rate limit.
+func (p *Packer) Observe(wireBytes int, took time.Duration) { p.tuner.sent(wireBytes, took) }
+
+func (p *Packer) read(index uint32) ([]byte, error) {
+	if index >= p.c.total {
+		panic(fmt.Sprintf("snapshot: chunk %d of %d", index, p.c.total))
+	}
+	off, n := p.c.chunk(index)
+	raw := p.raw[rawAt : rawAt+n]
+	return raw, readFull(p.c.src, raw, off)
+}
+
+// compress puts the chunk behind where its headers go, and gives its length there: 0 when it should travel as it is.
+func (p *Packer) compress(raw []byte) (proto0500.Encoding, int) {
+	if p.cfg.Now == nil || len(raw) < packBytesMin {
+		return asItIs, 0
+	}
+	e := p.tuner.pick()
+	if e == asItIs {
+		return asItIs, 0
+	}
+	var packed []byte
+	began := p.cfg.Now()
+	if e == proto0500.EncodingZstd {
+		p.startZstd()
+		// It tries before it gives up on a block, and needs more room for that than for what it gives.
+		p.grow(p.zstd.MaxEncodedSize(len(raw)) + len(raw)/4 + packBytesMin)
+		packed = p.zstd.EncodeAll(raw, p.out[packedAt:packedAt])
+	} else {
+		p.grow(s2.MaxEncodedLen(len(raw)))
+		packed = s2.Encode(p.out[packedAt:packedAt], raw)
+	}
+	n := len(packed)
+	if n > len(raw)*shrinkNum/shrinkDen {
+		n = len(raw)
+	} else if &packed[0] != &p.out[packedAt] { // it found the room too small, and made its own
+		copy(p.out[packedAt:], packed)
+	}
+	p.tuner.packed(e, len(raw), n, p.cfg.Now().Sub(began))
+	if n == len(raw) {
+		return asItIs, 0
+	}
+	return e, n
+}
+
+// grow makes room for n bytes behind the headers of a Chunk.
+func (p *Packer) grow(n int) {
+	if len(p.out) < packedAt+n {
+		p.out = make([]byte, packedAt+n)
+	}
+}
+
+// startZstd makes the encoder when it is first needed. It has no goroutine, and needs no end.
+func (p *Packer) startZstd() {
+	if p.zstd != nil {
+		return
+	}
+	window := zstd.MinWindowSize
+	for window < min(int(p.c.chunkBytes), zstdWindowMax) {
+		window *= 2
+	}
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true),
+		zstd.WithWindowSize(window), zstd.WithEncoderCRC(false)) // the frame has a checksum, and the chunk a digest
+	if err != nil {
+		panic(fmt.Sprintf("snapshot: zstd: %v", err))
+	}
+	p.zstd = enc
+}
+
+func (p *Packer) chunk(f Packed, epoch frame.Epoch, index uint32, n int) (Packed, error) {
+	p.grow(n)
+	m := proto0500.Chunk{DaemonOrigin: p.c.origin, SeqThrough: p.c.seqThrough, ChunkIndex: index, TotalChunks: p.c.total,
+		Encoding: f.Encoding, RawLen: uint32(f.RawBytes)}
+	buf, err := m.AppendChunkHeader(frame.Begin(p.out[:0]), n, &p.c.lim)
+	if err != nil {
+		return Packed{}, err
+	}
+	f.Frame = buf[:len(buf)+n]
+	return f, frame.Finish(f.Frame, 0, epoch, &p.c.lim)
+}
+
+func (p *Packer) asItIs(f Packed, epoch frame.Epoch, index uint32) (Packed, error) {
+	m := proto0500.SnapshotReady{DaemonOrigin: p.c.origin, SeqThrough: p.c.seqThrough, ChunkIndex: index, TotalChunks: p.c.total}
+	buf, err := m.AppendChunkHeader(frame.Begin(p.raw[:0]), f.RawBytes, &p.c.lim)
+	if err != nil {
+		return Packed{}, err
+	}
+	f.Frame = buf[:len(buf)+f.RawBytes]
+	return f, frame.Finish(f.Frame, 0, epoch, &p.c.lim)
+}
