@@ -12,7 +12,7 @@ import (
 )
 
 // frameSeeds are frames of messages from the vectors, and the frame that was laid out by hand.
-func frameSeeds(f *testing.F, add func(b []byte)) {
+func frameSeeds(f testing.TB, add func(b []byte)) {
 	annotated(f, "frame/testdata/frame.txt", add)
 	lim := frame.NetMesh()
 	epoch := frame.Epoch(0)

@@ -9,7 +9,7 @@ import (
 	"ferry/proto0500"
 )
 
-func messageSeeds(f *testing.F, add func(b []byte)) {
+func messageSeeds(f testing.TB, add func(b []byte)) {
 	vectors(f, "proto0500/testdata/messages.jsonl", "hex", add)
 	vectors(f, "proto0500/testdata/invalid.jsonl", "hex", add)
 	annotated(f, "proto0500/testdata/extensions.txt", add)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -14,11 +15,11 @@ import (
 const seedBytesMax = 600
 
 // vectors calls add with the field of that name, in hex, of each line of a package's golden vectors.
-func vectors(f *testing.F, file, field string, add func(b []byte)) {
-	f.Helper()
+func vectors(tb testing.TB, file, field string, add func(b []byte)) {
+	tb.Helper()
 	r, err := os.Open(filepath.Join("..", filepath.FromSlash(file)))
 	if err != nil {
-		f.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer r.Close()
 	sc := bufio.NewScanner(r)
@@ -27,35 +28,35 @@ func vectors(f *testing.F, file, field string, add func(b []byte)) {
 	for sc.Scan() {
 		var v map[string]json.RawMessage
 		if err := json.Unmarshal(sc.Bytes(), &v); err != nil {
-			f.Fatalf("%s: %v", file, err)
+			tb.Fatalf("%s: %v", file, err)
 		}
 		if v[field] == nil {
 			continue
 		}
 		var s string
 		if err := json.Unmarshal(v[field], &s); err != nil {
-			f.Fatalf("%s: %v", file, err)
+			tb.Fatalf("%s: %v", file, err)
 		}
 		n++
-		if b := unhex(f, s); len(b) <= seedBytesMax {
+		if b := unhex(tb, s); len(b) <= seedBytesMax {
 			add(b)
 		}
 	}
 	if err := sc.Err(); err != nil {
-		f.Fatal(err)
+		tb.Fatal(err)
 	}
 	if n == 0 {
-		f.Fatalf("%s has no field %s", file, field)
+		tb.Fatalf("%s has no field %s", file, field)
 	}
 }
 
 // annotated gives the bytes of each block of a file of hex in which everything after the hex of a line is prose, and
 // blocks end with a line of dashes or the file's end.
-func annotated(f *testing.F, file string, add func(b []byte)) {
-	f.Helper()
+func annotated(tb testing.TB, file string, add func(b []byte)) {
+	tb.Helper()
 	text, err := os.ReadFile(filepath.Join("..", filepath.FromSlash(file)))
 	if err != nil {
-		f.Fatal(err)
+		tb.Fatal(err)
 	}
 	n := 0
 	for block := range strings.SplitSeq(string(text), "\n\n") {
@@ -73,15 +74,40 @@ func annotated(f *testing.F, file string, add func(b []byte)) {
 		}
 	}
 	if n == 0 {
-		f.Fatalf("%s has no bytes", file)
+		tb.Fatalf("%s has no bytes", file)
 	}
 }
 
-func unhex(f *testing.F, s string) []byte {
-	f.Helper()
+func unhex(tb testing.TB, s string) []byte {
+	tb.Helper()
 	b, err := hex.DecodeString(s)
 	if err != nil {
-		f.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b
+}
+
+// corpus gives the first bytes of each input that was found for a target and committed.
+func corpus(tb testing.TB, target string, add func(b []byte)) {
+	tb.Helper()
+	files, err := filepath.Glob(filepath.Join("testdata", "fuzz", target, "*"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		for l := range strings.Lines(string(text)) {
+			if quoted, ok := strings.CutPrefix(strings.TrimSpace(l), "[]byte("); ok {
+				b, err := strconv.Unquote(strings.TrimSuffix(quoted, ")"))
+				if err != nil {
+					tb.Fatalf("%s: %v", file, err)
+				}
+				add([]byte(b))
+				break
+			}
+		}
+	}
 }
