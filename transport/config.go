@@ -111,6 +111,10 @@ type Config struct {
 	// ControlQueue is how many frames may wait for a peer before it counts as too slow and its session is closed; 1024.
 	ControlQueue int
 
+	// PlainSocket leaves reading from a socket of our own to quic-go, as on systems other than Linux: for comparison, and
+	// for trouble with PacketConn.
+	PlainSocket bool
+
 	Log *slog.Logger // nil: discarded
 }
 

@@ -23,6 +23,7 @@ type Endpoint struct {
 	// Set before Run, by Listen or UseTransport.
 	transport *quic.Transport
 	socket    *net.UDPConn   // ours, with its transport; nil in (b) and (c)
+	packets   *PacketConn    // under transport, and told of its connections; nil where the caller or Config has another
 	listener  *quic.Listener // nil: dials only
 	accepts   bool           // somebody listens on transport
 

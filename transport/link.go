@@ -48,6 +48,9 @@ func (e *Endpoint) newLink(conn *quic.Conn, owned bool) (*link, error) {
 		return nil, fmt.Errorf("%w: the connection carries a session already", ErrOverload)
 	}
 	e.links[conn] = l
+	if owned && e.packets != nil {
+		e.packets.Watch(conn)
+	}
 	return l, nil
 }
 

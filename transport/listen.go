@@ -47,9 +47,6 @@ func (e *Endpoint) Listen(addr string) error {
 		}
 		return fmt.Errorf("transport: listen on %s: %w", addr, err)
 	}
-	if err := errors.Join(socket.SetReadBuffer(socketBufferBytes), socket.SetWriteBuffer(socketBufferBytes)); err != nil {
-		e.cfg.Log.Debug("socket buffers stay small", slog.Any("cause", err))
-	}
 	key, err := e.resetKey()
 	if err != nil {
 		socket.Close()
@@ -57,13 +54,17 @@ func (e *Endpoint) Listen(addr string) error {
 	}
 	e.socket = socket
 	e.transport = &quic.Transport{Conn: socket, StatelessResetKey: key}
+	if !e.cfg.PlainSocket {
+		e.packets = NewPacketConn(socket, e.cfg.Log)
+		e.transport.Conn = e.packets
+	}
 	if dialOnly {
 		return nil
 	}
 	if e.listener, err = e.transport.Listen(e.TLSConfig(), e.cfg.quic()); err != nil {
 		e.transport.Close()
 		socket.Close()
-		e.socket, e.transport = nil, nil
+		e.socket, e.packets, e.transport = nil, nil, nil
 		return fmt.Errorf("transport: listen on %s: %w", addr, err)
 	}
 	e.accepts = true

@@ -11,13 +11,19 @@ import (
 // offers TLSConfig to those who ask for ALPN and hands their connections to Accept. Call it before Run. The transport
 // is never closed here.
 //
-// What the caller accepts has the windows and timeouts of its Listener: see QUICConfig for those that we recommend.
+// What the caller accepts has the windows and timeouts of its Listener: see QUICConfig for those that we recommend. With a
+// PacketConn as the transport's Conn, bulk is read faster; it is told of the endpoint's connections here, and of the
+// caller's own by the caller.
 func (e *Endpoint) UseTransport(t *quic.Transport) error {
 	if e.transport != nil {
 		return fmt.Errorf("transport: the endpoint has a socket already")
 	}
 	e.transport = t
 	e.accepts = true
+	var ours bool
+	if e.packets, ours = t.Conn.(*PacketConn); !ours {
+		e.cfg.Log.Info("the caller's socket is read in quic-go's way, which is slower than a PacketConn")
+	}
 	return nil
 }
 

@@ -1,0 +1,165 @@
+package transport
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+const testDatagram = 1000
+
+// gated is a gate with one connection, whose progress the test makes.
+func gated(t *testing.T) (*gate, *atomic.Uint64) {
+	t.Helper()
+	g := newGate()
+	var bytes atomic.Uint64
+	bytes.Store(12345) // of before
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	g.watch(ctx, bytes.Load)
+	return g, &bytes
+}
+
+func (g *gate) handAll(count, bytes int) {
+	for range count {
+		g.hand(bytes, time.Now())
+	}
+}
+
+// took is how long wait took.
+func (g *gate) took() time.Duration {
+	began := time.Now()
+	g.wait()
+	return time.Since(began)
+}
+
+func TestGateWaitsForConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, processed := gated(t)
+		g.handAll(gateMost-1, testDatagram)
+		if d := g.took(); d != 0 {
+			t.Fatalf("%d unprocessed datagrams have kept the reader waiting for %v", gateMost-1, d)
+		}
+		g.hand(testDatagram, time.Now())
+		through := make(chan struct{})
+		go func() {
+			g.wait()
+			close(through)
+		}()
+		synctest.Wait()
+		g.look()
+		synctest.Wait()
+		if isClosed(through) {
+			t.Fatalf("%d unprocessed datagrams have not kept the reader waiting", gateMost)
+		}
+		processed.Add(testDatagram - 1)
+		g.look()
+		synctest.Wait()
+		if isClosed(through) {
+			t.Fatal("the reader goes on before a whole datagram is processed")
+		}
+		processed.Add(1)
+		g.look()
+		synctest.Wait()
+		if !isClosed(through) {
+			t.Fatal("the reader waits on after a datagram was processed")
+		}
+	})
+}
+
+// TestGateLooksByItself: a connection need not send anything after it has processed a datagram.
+func TestGateLooksByItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, processed := gated(t)
+		g.handAll(gateMost, testDatagram)
+		time.AfterFunc(gatePoll/2, func() { processed.Add(testDatagram) })
+		if d := g.took(); d != gatePoll {
+			t.Fatalf("the reader has waited for %v, not %v", d, gatePoll)
+		}
+	})
+}
+
+// TestGateIsPatientOnce: datagrams that nobody processes hold the reader up for gatePatience, and then not for gateRest.
+func TestGateIsPatientOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, _ := gated(t)
+		g.handAll(gateMost, testDatagram)
+		if d := g.took(); d != gatePatience {
+			t.Fatalf("the reader has waited for %v, not %v", d, gatePatience)
+		}
+		began := time.Now()
+		for time.Since(began) < gateRest-time.Millisecond {
+			g.handAll(8, testDatagram)
+			if d := g.took(); d != 0 {
+				t.Fatalf("the reader has waited for %v again, %v after it had in vain", d, time.Since(began))
+			}
+			time.Sleep(10 * time.Microsecond)
+		}
+		time.Sleep(2 * time.Millisecond)
+		g.handAll(gateMost, testDatagram)
+		if d := g.took(); d != gatePatience {
+			t.Fatalf("the reader has waited for %v, not %v, after the rest", d, gatePatience)
+		}
+	})
+}
+
+// TestGateForgetsGarbage: what nobody processes does not count for longer than gatePatience, however much comes that
+// is.
+func TestGateForgetsGarbage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, processed := gated(t)
+		for range 1000 {
+			g.handAll(gateMost/2, testDatagram)
+			g.handAll(1, 40) // garbage
+			processed.Add(gateMost / 2 * testDatagram)
+			time.Sleep(time.Millisecond)
+			if d := g.took(); d != 0 {
+				t.Fatalf("the reader has waited for %v", d)
+			}
+		}
+	})
+}
+
+// TestGateForgetsLateCredit: what is processed after it has been given up does not stand for what comes later.
+func TestGateForgetsLateCredit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, processed := gated(t)
+		g.handAll(gateMost, testDatagram)
+		g.took()
+		time.Sleep(gateRest)
+		processed.Add(gateMost * testDatagram)
+		g.handAll(gateMost, testDatagram)
+		g.took() // it takes the late ones for these
+		g.handAll(gateMost, testDatagram)
+		if d := g.took(); d != gatePatience {
+			t.Fatalf("the reader has waited for %v, not %v", d, gatePatience)
+		}
+	})
+}
+
+func TestGateWithoutConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate()
+		ctx, cancel := context.WithCancel(t.Context())
+		g.watch(ctx, func() uint64 { return 0 })
+		g.handAll(gateMost, testDatagram)
+		through := make(chan struct{})
+		began := time.Now()
+		go func() {
+			g.wait()
+			close(through)
+		}()
+		synctest.Wait()
+		cancel()
+		<-through
+		if d := time.Since(began); d != 0 {
+			t.Fatalf("the reader has waited for %v after the last connection ended", d)
+		}
+		g.handAll(gateRing+gateMost, testDatagram)
+		if d := g.took(); d != 0 {
+			t.Fatalf("the reader has waited for %v", d)
+		}
+	})
+}
