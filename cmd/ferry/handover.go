@@ -41,6 +41,7 @@ type handOverRequest struct {
 	DryRun  bool          `json:"dry_run,omitempty"`
 	Resume  bool          `json:"resume,omitempty"` // wait until every open move has ended
 	Timeout time.Duration `json:"timeout"`          // nanoseconds
+	Limit   byteRate      `json:"limit,omitempty"`  // bytes a second
 }
 
 type handOverCancel struct {
@@ -88,6 +89,7 @@ func (m *mover) handOver(ctx context.Context) (res moveResult, err error) {
 	var result *handOverLine
 	last, err := m.converse(ctx, handOverRequest{
 		Version: handOverVersion, Daemon: m.opts.daemon, To: m.opts.to, DryRun: m.opts.dryRun, Timeout: m.opts.timeout,
+		Limit: m.opts.limit,
 	}, func(l handOverLine) error {
 		if l.Result != nil {
 			result = &l

@@ -67,6 +67,7 @@ Exit codes:
 		newWritersCmd(),
 		newNodeCmd(),
 		newMigrateCmd(),
+		newPaceCmd(),
 		newOrchestratorCmd(),
 		newSettleCmd(),
 		newStatusCmd(),

@@ -28,6 +28,7 @@ type migrateOptions struct {
 	dryRun  bool
 	resume  bool
 	timeout time.Duration
+	limit   byteRate
 	quiet   bool
 	verbose bool
 }
@@ -51,6 +52,7 @@ source and target end the move by themselves as soon as they reach each other.`,
 		Example: `  ferry migrate --cluster cluster.toml --as o --daemon orders --to b
   ferry migrate --cluster cluster.toml --as o --daemon orders --to b --dry-run
   ferry migrate --cluster cluster.toml --as o --daemon orders --to a --json
+  ferry migrate --cluster cluster.toml --as o --daemon orders --to b --limit 50MB/s
   ferry migrate --cluster cluster.toml --as o --resume --timeout 10s`,
 		Args: cobra.NoArgs,
 	}
@@ -62,6 +64,7 @@ source and target end the move by themselves as soon as they reach each other.`,
 	flags.BoolVar(&opts.dryRun, "dry-run", false, "stop after the target has been asked whether it would take it")
 	flags.BoolVar(&opts.resume, "resume", false, "settle every move that this orchestrator has begun and that has no end; --timeout is 10s then")
 	flags.DurationVar(&opts.timeout, "timeout", 30*time.Second, "give up a phase that makes no progress for so long")
+	flags.Var(&opts.limit, "limit", "send the snapshot at this `RATE` at most: 50MB/s, 20MiB/s; ferry pace changes it on the way")
 	flags.BoolVarP(&opts.quiet, "quiet", "q", false, "show no progress")
 	flags.BoolVarP(&opts.verbose, "verbose", "v", false, "log everything")
 	asJSON := jsonFlag(flags)
@@ -70,8 +73,8 @@ source and target end the move by themselves as soon as they reach each other.`,
 		switch {
 		case opts.timeout <= 0:
 			return usagef("--timeout must be above 0")
-		case opts.resume && (opts.daemon != "" || opts.to != "" || opts.dryRun):
-			return usagef("--resume is about every open move: it takes no --daemon, --to or --dry-run")
+		case opts.resume && (opts.daemon != "" || opts.to != "" || opts.dryRun || opts.limit > 0):
+			return usagef("--resume is about every open move: it takes no --daemon, --to, --limit or --dry-run")
 		case opts.resume:
 			if !flags.Changed("timeout") {
 				opts.timeout = resumeTimeout
@@ -223,7 +226,7 @@ func (m *mover) drive(ctx context.Context, o *orchestrator.Orchestrator, f found
 	}
 	h, err := o.Migrate(ctx, orchestrator.Move{
 		Daemon: f.report.DaemonOrigin, Source: proto0500.NodeID(f.owner.ID()), Target: proto0500.NodeID(m.to.ID()), DryRun: m.opts.dryRun,
-		Timeout: m.opts.timeout,
+		Timeout: m.opts.timeout, RateLimit: uint64(m.opts.limit),
 	})
 	if err != nil {
 		return res, err

@@ -62,7 +62,8 @@ func newLiveBar(w io.Writer, daemon, from, to string) *liveBar {
 			decor.EwmaSpeed(decor.SizeB1024(0), "% .0f ", 30),
 			decor.EwmaETA(decor.ET_STYLE_MMSS, 30), decor.Name(" left, "),
 			decor.Any(func(decor.Statistics) string {
-				return fmt.Sprintf("%d events behind", backlog(*b.now.Load()))
+				p := *b.now.Load()
+				return fmt.Sprintf("%d events behind%s", backlog(p), limited(p))
 			}),
 		),
 	)
@@ -98,6 +99,14 @@ func (b *liveBar) end() {
 
 // backlog is how many events the source has accepted that it has not sent yet.
 func backlog(p orchestrator.Progress) uint64 { return p.Source[proto0500.CounterBacklog] }
+
+// limited says so where the snapshot's rate is limited.
+func limited(p orchestrator.Progress) string {
+	if n := p.Source[proto0500.CounterRateLimit]; n > 0 {
+		return fmt.Sprintf(", at most %v", byteRate(n))
+	}
+	return ""
+}
 
 // lineBar prints a line for each phase, and one a second while bytes move.
 type lineBar struct {
@@ -136,7 +145,7 @@ func (b *lineBar) show(p orchestrator.Progress) {
 			}
 		}
 		if p.Phase < migration.PhaseCutover { // then it is nothing, and the count is still on its way
-			line += fmt.Sprintf("  %d events behind", backlog(p))
+			line += fmt.Sprintf("  %d events behind%s", backlog(p), limited(p))
 		}
 	}
 	fmt.Fprintln(b.w, line)

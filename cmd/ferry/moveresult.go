@@ -28,6 +28,7 @@ type moveResult struct {
 	StateBytes uint64             `json:"state_bytes"`
 	BytesMoved uint64             `json:"bytes_moved"`
 	BytesWire  uint64             `json:"bytes_on_wire"`
+	RateLimit  uint64             `json:"rate_limit,omitempty"` // the last one, bytes a second
 	Chunks     uint64             `json:"chunks"`
 	Events     uint64             `json:"events_shipped"`
 	Lanes      []laneResult       `json:"lanes"`
@@ -115,6 +116,7 @@ func (r *moveResult) count(s, t orchestrator.Counters) {
 	r.BytesMoved = min(t[proto0500.CounterBytesDone], r.StateBytes)
 	r.BytesWire = s[proto0500.CounterBytesWire]
 	r.Events = s[proto0500.CounterEventsSent]
+	r.RateLimit = s[proto0500.CounterRateLimit]
 	for lane := range uint8(proto0500.LanesMax) {
 		l := laneResult{int(lane), s[proto0500.CounterLaneBytes(lane)], s[proto0500.CounterLaneChunks(lane)]}
 		if l.Chunks > 0 {

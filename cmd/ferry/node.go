@@ -44,6 +44,7 @@ type nodeOptions struct {
 	fill    size
 	seed    uint64
 	lanes   int
+	limit   byteRate
 	tied    bool
 	verbose bool
 }
@@ -77,6 +78,7 @@ Ctrl-C or SIGTERM ends the node within 5 seconds. Its daemons are there again wh
 	flags.Var(&opts.fill, "fill", "load a daemon that is created with this much seeded, incompressible state (64MiB)")
 	flags.Uint64Var(&opts.seed, "fill-seed", 1, "the seed of --fill")
 	flags.IntVar(&opts.lanes, "lanes", 4, "how many streams carry a snapshot away from here")
+	flags.Var(&opts.limit, "limit", "send snapshots at this `RATE` at most, all moves together: 50MB/s, 20MiB/s")
 	flags.BoolVarP(&opts.verbose, "verbose", "v", false, "log everything")
 	flags.BoolVar(&opts.tied, "until-stdin-ends", false, "end when stdin does")
 	flags.Lookup("until-stdin-ends").Hidden = true // for whoever starts nodes and may be killed
@@ -145,7 +147,7 @@ func runNode(ctx context.Context, stderr io.Writer, opts nodeOptions) error {
 	host, err := daemon.New(daemon.Config{
 		Key: key, Dir: filepath.Join(dir, "daemons"), Journal: hook.journal(j), Resolver: file,
 		Kinds: []daemon.Kind{hook.kind(kv.Kind(kv.Options{FillBytes: int64(opts.fill), FillSeed: opts.seed}))}, Orchestrators: file.Orchestrators(),
-		Lanes: opts.lanes, Log: log,
+		Lanes: opts.lanes, RateLimit: uint64(opts.limit), Log: log,
 		OnAuthority: func(a daemon.Authority) {
 			log.Info("authority", "daemon", a.Name, "node", nodeName(file, a.Node), "epoch", a.Epoch)
 		},
