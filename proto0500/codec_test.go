@@ -57,6 +57,10 @@ func samples(t testing.TB) []sample {
 	for i := range counters {
 		counters[i] = proto0500.CounterValue{Counter: proto0500.Counter(i), Value: uint64(i) << 40}
 	}
+	digests := make([][16]byte, 100)
+	for i := range digests {
+		digests[i] = [16]byte{byte(i), 1, 15: byte(i)}
+	}
 	entity := [32]byte{1, 2, 3}
 	name, kind := proto0500.Text("accounts"), proto0500.Text("kv")
 	return []sample{
@@ -87,7 +91,7 @@ func samples(t testing.TB) []sample {
 		sampleOf(proto0500.Force{DaemonOrigin: 7, DeadNode: 8}),
 		sampleOf(proto0500.Chunk{DaemonOrigin: 7, SeqThrough: 9, ChunkIndex: 1, TotalChunks: 3, Encoding: proto0500.EncodingS2, RawLen: 7000,
 			Bytes: bytes.Repeat([]byte{5}, 3500)}),
-		sampleOf(proto0500.Have{DaemonOrigin: 7, SeqThrough: 9, Digests: proto0500.ChunkDigestsOf(make([][16]byte, 100)...)}),
+		sampleOf(proto0500.Have{DaemonOrigin: 7, SeqThrough: 9, Digests: proto0500.ChunkDigestsOf(digests...)}),
 		sampleOf(proto0500.Pace{DaemonOrigin: 7, BytesPerSecond: 20e6}),
 		sampleOf(proto0500.Recipient{DaemonOrigin: 7, SealingKey: entity, Signature: [64]byte{4, 5}}),
 	}

@@ -136,10 +136,9 @@ func (p *Packer) compress(raw []byte) (proto0500.Encoding, int) {
 		packed = s2.Encode(p.out[packedAt:packedAt], raw)
 	}
 	n := len(packed)
-	if n > len(raw)*shrinkNum/shrinkDen {
+	// An encoder that found the room too small has made its own, for what is longer than the chunk.
+	if n > len(raw)*shrinkNum/shrinkDen || &packed[0] != &p.out[packedAt] {
 		n = len(raw)
-	} else if &packed[0] != &p.out[packedAt] { // it found the room too small, and made its own
-		copy(p.out[packedAt:], packed)
 	}
 	p.tuner.packed(e, len(raw), n, p.cfg.Now().Sub(began))
 	if n == len(raw) {
