@@ -14,8 +14,19 @@ import (
 // seedBytesMax keeps the seeds small: the mutator then makes many runs.
 const seedBytesMax = 600
 
-// vectors calls add with the field of that name, in hex, of each line of a package's golden vectors.
+// vectors calls add with the field of that name, in hex, of each line of a package's golden vectors, but not with those
+// that are too long for seeds.
 func vectors(tb testing.TB, file, field string, add func(b []byte)) {
+	tb.Helper()
+	allVectors(tb, file, field, func(b []byte) {
+		if len(b) <= seedBytesMax {
+			add(b)
+		}
+	})
+}
+
+// allVectors is vectors with the long ones.
+func allVectors(tb testing.TB, file, field string, add func(b []byte)) {
 	tb.Helper()
 	r, err := os.Open(filepath.Join("..", filepath.FromSlash(file)))
 	if err != nil {
@@ -38,9 +49,7 @@ func vectors(tb testing.TB, file, field string, add func(b []byte)) {
 			tb.Fatalf("%s: %v", file, err)
 		}
 		n++
-		if b := unhex(tb, s); len(b) <= seedBytesMax {
-			add(b)
-		}
+		add(unhex(tb, s))
 	}
 	if err := sc.Err(); err != nil {
 		tb.Fatal(err)
