@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"time"
 
 	"ferry/frame"
 	"ferry/migration"
@@ -43,7 +44,7 @@ func (s *steward) progress() uint64 {
 	switch {
 	case s.out != nil:
 		// While the target restores, only it knows.
-		return s.out.stats.get(proto0500.CounterBytesWire) + s.out.peer
+		return s.out.stats.get(proto0500.CounterBytesWire) + s.out.peer.Load()
 	case s.in != nil:
 		return s.in.stats.get(proto0500.CounterBytesWire) +
 			s.in.stats.get(proto0500.CounterEventsReplayed) + s.in.stats.get(proto0500.CounterRestoreNs)
@@ -54,10 +55,11 @@ func (s *steward) progress() uint64 {
 // peerProgress takes what the target says of itself.
 func (s *steward) peerProgress(from proto0500.NodeID, e frame.Epoch, m proto0500.Progress) {
 	if out := s.out; out != nil && out.target == from && out.epoch == e {
-		out.peer = 0
+		var sum uint64
 		for v := range m.Counters.All() {
-			out.peer += v.Value
+			sum += v.Value
 		}
+		out.peer.Store(sum)
 	}
 }
 
@@ -152,16 +154,9 @@ func (s *steward) transfer(from proto0500.NodeID, sess *transport.Session, e fra
 		s.send(from, e, proto0500.Rejected{DaemonOrigin: s.origin, Refused: t.Kind(), Reason: proto0500.RejectWrongPeer})
 		return
 	}
-	status, err := s.in.announce(t)
-	if err != nil {
+	if err := s.in.announce(t, sess); err != nil {
 		s.log.Warn("transfer refused", "epoch", e, "err", err)
 		_ = s.step(migration.Failed{Epoch: e, Reason: stateFailed(err)})
-		return
-	}
-	if !t.Final {
-		if err := send(sess, e, status); err != nil {
-			s.log.Debug("transfer status not sent", "err", err)
-		}
 	}
 }
 
@@ -229,4 +224,55 @@ func (s *steward) replayBatch() error {
 	clear(s.batch)
 	s.batch = s.batch[:0]
 	return err
+}
+
+// losses are the nodes that an attempt needs and that there is no session with,
+// each with the number of its last loss.
+type losses struct {
+	n  uint64
+	of map[proto0500.NodeID]uint64
+}
+
+// lost: the last session with a node has ended. What the attempt needs is given
+// time for a way back before the core hears of it.
+func (s *steward) lost(peer proto0500.NodeID) {
+	if s.out != nil && peer == s.out.target && s.h.cfg.ResumeFor > 0 {
+		return // outbound takes its session again, or ends the attempt
+	}
+	wait := s.patience()
+	if wait <= 0 {
+		_ = s.step(migration.PeerLost{Peer: peer})
+		return
+	}
+	if s.losses.of == nil {
+		s.losses.of = make(map[proto0500.NodeID]uint64)
+	}
+	s.losses.n++
+	n, e := s.losses.n, s.p.Epoch()
+	s.losses.of[peer] = n
+	time.AfterFunc(wait, func() {
+		s.post(func() {
+			if s.losses.of[peer] != n {
+				return // it came, and was lost again
+			}
+			delete(s.losses.of, peer)
+			if s.p.Epoch() == e && !s.h.live(peer) {
+				_ = s.step(migration.PeerLost{Peer: peer})
+			}
+		})
+	})
+}
+
+// patience is how long the attempt can do without another node.
+func (s *steward) patience() time.Duration {
+	resume := max(s.h.cfg.ResumeFor, 0)
+	switch s.p.State() {
+	case proto0500.StateBegun, proto0500.StateCopying:
+		return resume
+	case proto0500.StatePrepared, proto0500.StateRestored:
+		// The source may notice it later than we, and has as long then, or twice
+		// as long. Nothing waits for us.
+		return 4 * resume
+	}
+	return 0 // nothing breaks off; some ask at once
 }

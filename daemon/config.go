@@ -55,6 +55,11 @@ type Config struct {
 	// is copied; a target that falls behind further ends the move. 0: 64 MiB.
 	MemoryLogBytes int
 
+	// ResumeFor is how long after the loss of a connection a move waits for the
+	// way back, before it ends; through a relay twice as long. Only what has not
+	// arrived is sent again then. 0: 4 s; negative: a lost connection ends the
+	// move.
+	ResumeFor time.Duration
 	// AttemptTimeout ends a move that has made no progress for so long. 0: 30 s.
 	AttemptTimeout time.Duration
 	// BlackoutMax is how long writes wait for a cutover before the source
@@ -112,6 +117,7 @@ func (c *Config) validate() error {
 	setDefault(&c.Lanes, 4)
 	setDefault(&c.LogBytes, 64<<20)
 	setDefault(&c.MemoryLogBytes, 64<<20)
+	setDefault(&c.ResumeFor, 4*time.Second)
 	setDefault(&c.AttemptTimeout, 30*time.Second)
 	setDefault(&c.BlackoutMax, 2*time.Second)
 	setDefault(&c.AskEvery, 500*time.Millisecond)

@@ -172,7 +172,7 @@ func (s *steward) startCopy(e migration.StartCopy) error {
 		},
 		identity: sealed,
 		base:     base, snap: snap, log: s.rep.log, head: &s.rep.head, grown: &s.w.grown,
-		paced: s.h.pacer.move(s.limitAt(e.Epoch)), stats: new(moveStats), status: make(chan proto0500.TransferStatus, 1),
+		paced: s.h.pacer.move(s.limitAt(e.Epoch)), stats: new(moveStats), status: make(chan targetStatus, 1),
 		cancel: cancel, done: make(chan struct{}),
 	}
 	s.out, s.clocks = out, clocks{}

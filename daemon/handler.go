@@ -37,13 +37,13 @@ func (t handler) Opened(s *transport.Session, hello []byte) error {
 // Closed tells every daemon here that a node is gone, unless there is another
 // session with it.
 func (t handler) Closed(s *transport.Session, cause error) {
-	if _, alive := t.h.ep.Live(s.Peer()); alive {
+	if t.h.live(proto0500.NodeID(s.Peer())) {
 		return
 	}
 	t.h.log.Debug("node lost", "node", s.Peer(), "cause", cause)
 	peer := proto0500.NodeID(s.Peer())
 	for _, st := range t.h.each() {
-		st.post(func() { st.step(migration.PeerLost{Peer: peer}) })
+		st.post(func() { st.lost(peer) })
 	}
 }
 
@@ -80,7 +80,7 @@ func (t handler) Control(s *transport.Session, f frame.Frame) {
 	case proto0500.Transfer:
 		st.post(func() { st.transfer(from, s, epoch, m) })
 	case proto0500.TransferStatus:
-		st.post(func() { st.transferStatus(from, epoch, m) })
+		st.post(func() { st.transferStatus(from, s, epoch, m) })
 	case proto0500.Rejected:
 		st.post(func() { st.rejected(from, epoch, m) })
 	case proto0500.Pace:

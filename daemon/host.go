@@ -389,6 +389,12 @@ func (s *steward) prepared() proto0500.Prepared {
 	return m
 }
 
+// live: there is a session with the node.
+func (h *Host) live(node proto0500.NodeID) bool {
+	_, ok := h.ep.Live(identity.NodeID(node))
+	return ok
+}
+
 // sendProgress tells a node that there is a session with how far a move is.
 func (h *Host) sendProgress(to proto0500.NodeID, o proto0500.Origin, e frame.Epoch, stats *moveStats) {
 	for _, sess := range h.ep.LiveAll(identity.NodeID(to)) {

@@ -52,6 +52,10 @@ type inbound struct {
 	state    *stateFile
 	ready    chan struct{} // closed when placer is there
 	finished bool
+	sess     *transport.Session // of the last Transfer
+	asked    bool               // it was a final one, and is not answered yet
+	broken   bool               // a lane of it has broken since the source was told what is here
+	lanes    map[*transport.Stream]struct{}
 	rep      *replica // restored and not taken yet
 }
 
@@ -71,44 +75,56 @@ func newInbound(s *steward, epoch frame.Epoch, source, orchestrator proto0500.No
 		h: s.h, s: s, origin: s.origin, epoch: epoch, source: source, orch: orchestrator,
 		dir: dir, state: state, stats: new(moveStats), ctx: ctx, cancel: cancel,
 		recipient: recipient, entity: s.desc.PublicKey,
-		born: time.Now(), restored: make(chan struct{}), ready: make(chan struct{}),
+		born: time.Now(), lanes: make(map[*transport.Stream]struct{}), restored: make(chan struct{}), ready: make(chan struct{}),
 	}
 	in.work.Go(in.tellProgress)
 	return in, nil
 }
 
-// announce takes the source's Transfer: the first opens the snapshot, the
-// final one brings the digest of all its chunks.
-func (in *inbound) announce(t proto0500.Transfer) (proto0500.TransferStatus, error) {
+// announce takes the source's Transfer: the first opens the snapshot, further
+// ones ask what has arrived, and the final one brings the digest of all chunks.
+// Each is answered over the session that it came over.
+func (in *inbound) announce(t proto0500.Transfer, sess *transport.Session) error {
 	in.mu.Lock()
-	status := proto0500.TransferStatus{DaemonOrigin: in.origin, SeqThrough: t.SeqThrough}
+	defer in.mu.Unlock()
 	if in.placer == nil {
 		if t.Final {
-			in.mu.Unlock()
-			return status, errors.New("the final transfer came before the first")
+			return errors.New("the final transfer came before the first")
 		}
 		if err := in.open(t); err != nil {
-			in.mu.Unlock()
-			return status, err
+			return err
 		}
 		in.transfer = t
 		close(in.ready)
-		in.mu.Unlock()
-		return status, nil
 	}
 	same := t
 	same.Final, same.Digest = in.transfer.Final, in.transfer.Digest
 	if same != in.transfer {
-		in.mu.Unlock()
-		return status, errors.New("a second, different transfer in one epoch")
+		return errors.New("a second, different transfer in one epoch")
 	}
+	in.sess = sess
 	if t.Final {
-		in.transfer.Digest, in.final = t.Digest, true
+		in.transfer.Digest, in.final, in.asked = t.Digest, true, true
+		in.settle()
+	} else {
+		in.asked, in.broken = false, false
+		in.answer()
 	}
-	status.Ranges = proto0500.RangesOf(slices.Collect(in.placer.Held())...)
-	in.mu.Unlock()
-	in.settle()
-	return status, nil
+	return nil
+}
+
+// answer tells the source what has arrived. The caller holds mu.
+func (in *inbound) answer() {
+	status := proto0500.TransferStatus{
+		DaemonOrigin: in.origin, SeqThrough: in.transfer.SeqThrough,
+		Ranges: proto0500.RangesOf(slices.Collect(in.placer.Held())...),
+	}
+	if in.rep != nil {
+		status.EventsThrough = in.rep.head.Load().Seq
+	}
+	if err := send(in.sess, in.epoch, status); err != nil {
+		in.s.log.Debug("transfer status not sent", "err", err)
+	}
 }
 
 func (in *inbound) open(t proto0500.Transfer) error {
@@ -141,6 +157,8 @@ func (in *inbound) serveLane(st *transport.Stream, r *frame.Reader, f frame.Fram
 		return errDropped
 	}
 	defer leave()
+	whole := false
+	defer func() { in.laneEnded(st, whole) }()
 	select {
 	case <-in.ready:
 	case <-in.ctx.Done():
@@ -154,6 +172,7 @@ func (in *inbound) serveLane(st *transport.Stream, r *frame.Reader, f frame.Fram
 		if f.Epoch() != in.epoch || m.DaemonOrigin != in.origin {
 			return fmt.Errorf("chunk of daemon %016x, epoch %d in a lane of %016x, %d", m.DaemonOrigin, f.Epoch(), in.origin, in.epoch)
 		}
+		// What comes twice, over an old session and a new one, counts once.
 		fresh, err := in.placer.Place(&m)
 		if err != nil {
 			in.s.fail(in.ctx, in.epoch, fmt.Errorf("chunk: %w", err))
@@ -164,30 +183,40 @@ func (in *inbound) serveLane(st *transport.Stream, r *frame.Reader, f frame.Fram
 			in.stats.add(proto0500.CounterBytesWire, uint64(frame.HeaderBytes+len(f.Message())))
 		}
 		if in.placer.Done() {
+			in.mu.Lock()
 			in.settle()
+			in.mu.Unlock()
 		}
 		if f, err = r.Next(); err != nil {
 			if err == io.EOF {
+				whole = true
 				return nil
 			}
-			return in.lost(st, err)
+			return err
 		}
 	}
 }
 
-// lost is for a stream that has broken off. The end of its session ends the
-// attempt; where only the stream was reset, the source says itself why.
-func (in *inbound) lost(st *transport.Stream, err error) error {
-	if cause := st.Session().Err(); cause != nil {
-		in.s.fail(in.ctx, in.epoch, fmt.Errorf("the source's %v stream: %w", st.Kind(), cause))
-	}
-	return err
-}
-
-// settle ends the transfer once every chunk and the digest are there.
-func (in *inbound) settle() {
+// laneEnded: where one has broken while its session lives, the source is told
+// once the others are through.
+func (in *inbound) laneEnded(st *transport.Stream, whole bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	delete(in.lanes, st)
+	in.broken = in.broken || !whole && st.Session() == in.sess
+	in.settle()
+}
+
+// settle answers the final Transfer once no more chunks come, and ends the
+// transfer once every chunk and the digest are there. The caller holds mu.
+func (in *inbound) settle() {
+	if in.placer == nil {
+		return
+	}
+	if in.asked && (in.placer.Done() || in.broken && in.idle()) {
+		in.asked = false
+		in.answer()
+	}
 	if in.finished || !in.final || !in.placer.Done() || in.ctx.Err() != nil {
 		return
 	}
@@ -208,6 +237,16 @@ func (in *inbound) settle() {
 		base := Head{Seq: res.Header.ThroughSeq, Link: res.Header.ChainLink, Hash: in.transfer.HeadHash}
 		in.s.snapshotComplete(in, base)
 	})
+}
+
+// idle: no lane of the source's session is being read.
+func (in *inbound) idle() bool {
+	for st := range in.lanes {
+		if st.Session() == in.sess {
+			return false
+		}
+	}
+	return true
 }
 
 // restore opens the daemon on the state that came.
@@ -271,7 +310,7 @@ func (in *inbound) serveEvents(st *transport.Stream, r *frame.Reader, f frame.Fr
 			if err == io.EOF {
 				return nil
 			}
-			return in.lost(st, err)
+			return err // the source comes back over another session, or ends the attempt
 		}
 	}
 }
@@ -317,6 +356,9 @@ func (in *inbound) enter(st *transport.Stream) (leave func(), ok bool) {
 	defer in.mu.Unlock()
 	if in.ctx.Err() != nil {
 		return nil, false
+	}
+	if st.Kind() == transport.Lane {
+		in.lanes[st] = struct{}{}
 	}
 	in.work.Add(1)
 	stop := context.AfterFunc(in.ctx, func() { st.Cancel(transport.CodeCanceled) })

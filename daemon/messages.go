@@ -9,6 +9,7 @@ import (
 	"ferry/internal/drive"
 	"ferry/migration"
 	"ferry/proto0500"
+	"ferry/transport"
 )
 
 // frame steps a control message; the source times its blackout by the last one.
@@ -110,14 +111,16 @@ func (s *steward) describe(d drive.Descriptor) error {
 	return nil
 }
 
-func (s *steward) transferStatus(from proto0500.NodeID, e frame.Epoch, m proto0500.TransferStatus) {
+func (s *steward) transferStatus(from proto0500.NodeID, sess *transport.Session, e frame.Epoch, m proto0500.TransferStatus) {
 	if s.out == nil || s.out.epoch != e || s.out.target != from {
 		return
 	}
+	status := s.out.status // of one; the last counts
 	select {
-	case s.out.status <- m:
-	default: // doubled
+	case <-status:
+	default:
 	}
+	status <- targetStatus{sess, m}
 }
 
 // rejected: a peer refused what we sent. In an attempt with that peer this ends

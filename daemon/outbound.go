@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"ferry/frame"
-	"ferry/identity"
 	"ferry/proto0500"
 	"ferry/snapshot"
 	"ferry/transport"
@@ -20,7 +19,8 @@ import (
 // outbound is the source's data plane of one attempt: the snapshot's chunks
 // over the lanes, and beside them every event after it, in order, on the event
 // stream. It reads events from the log, so that it holds none of its own: a
-// slow target slows it down, and nobody else.
+// slow target slows it down, and nobody else. It outlives its session: see
+// resume.go.
 type outbound struct {
 	h            *Host
 	origin       proto0500.Origin
@@ -37,7 +37,20 @@ type outbound struct {
 	stats        *moveStats
 	paced        *pacedMove
 
-	status chan proto0500.TransferStatus // the target's answer to Transfer
+	status chan targetStatus // the target's answers to Transfer
+
+	// Owned by run. What a session has brought about stays for the next one.
+	boot      uint64 // the target's process
+	met       bool   // boot is known
+	announce  proto0500.Transfer
+	chunker   *snapshot.Chunker
+	digests   *snapshot.Digests // of the chunks that were read
+	written   []bool            // by chunk: it went out whole
+	closeSnap func() error
+	confirmed bool   // the target has every chunk
+	arrived   uint64 // chunks and events that it had when it was last asked
+
+	sent eventsSent // owned by shipEvents
 
 	mu      sync.Mutex
 	seal    *sealOrder // what to ship after the event it names
@@ -46,7 +59,21 @@ type outbound struct {
 	cancel context.CancelCauseFunc
 	done   chan struct{} // closed when run's goroutine has ended
 
-	peer uint64 // the steward's: sum of what the target has counted
+	peer atomic.Uint64 // sum of what the target has counted
+}
+
+// eventsSent keeps the counters right where events are sent again.
+type eventsSent struct{ through proto0500.Seq }
+
+// count splits n events from first on into new ones and those sent before.
+func (s *eventsSent) count(first proto0500.Seq, n int) (fresh, again uint64) {
+	end := first + proto0500.Seq(n) - 1
+	if end <= s.through {
+		return 0, uint64(n)
+	}
+	fresh = min(uint64(end-s.through), uint64(n))
+	s.through = end
+	return fresh, uint64(n) - fresh
 }
 
 // sealOrder is a seal to be sent after the last event it covers.
@@ -64,138 +91,57 @@ const (
 
 // run ships until the attempt ends; its error is why the attempt cannot go on.
 func (o *outbound) run(ctx context.Context) error {
-	closeSnap := sync.OnceValue(o.snap.Close)
-	defer closeSnap()
-	sess, err := o.h.ep.Session(ctx, identity.NodeID(o.target), identity.NodeID(o.orchestrator))
-	if err != nil {
-		return err
-	}
-	hello, ok := sess.Value().(proto0500.Hello)
-	if !ok {
-		return errors.New("the target offers no extension messages")
-	}
-	lim := o.h.agreed(hello)
-
+	o.closeSnap = sync.OnceValue(o.snap.Close)
+	defer func() { _ = o.closeSnap() }()
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
-		if err := o.shipSnapshot(ctx, sess, hello, lim); err != nil {
-			return fmt.Errorf("snapshot: %w", err)
-		}
-		return closeSnap()
-	})
-	g.Go(func() error {
-		if err := o.shipEvents(ctx, sess, lim); err != nil {
-			return fmt.Errorf("events: %w", err)
-		}
-		return nil
-	})
+	g.Go(func() error { return o.overSessions(ctx) })
 	g.Go(func() error { o.tellProgress(ctx); return nil })
 	return g.Wait()
 }
 
-// shipSnapshot announces the snapshot, sends its chunks over the lanes, and
-// ends with their digest.
-func (o *outbound) shipSnapshot(ctx context.Context, sess *transport.Session, hello proto0500.Hello, lim frame.Limits) error {
-	version, err := snapshot.VersionFor(o.header.StateLen, hello.Features&proto0500.FeatureCDS1v3 != 0)
+// overSession ships over one session what the target does not have yet. It ends
+// with a *lostError when the session, or a stream of it, has broken.
+func (o *outbound) overSession(ctx context.Context, sess *transport.Session, hello proto0500.Hello) error {
+	lim := o.h.agreed(hello)
+	if err := o.cut(hello, lim); err != nil {
+		return fmt.Errorf("snapshot: %w", err)
+	}
+	status, err := o.ask(ctx, sess)
 	if err != nil {
 		return err
 	}
-	o.header.Version = version
-	src, err := snapshot.NewSource(o.header, o.snap, nil, o.identity)
-	if err != nil {
-		return err
-	}
-	chunkBytes := min(o.h.cfg.ChunkBytes, lim.ChunkBytesMax)
-	chunker, err := snapshot.NewChunker(o.origin, o.base.Seq, src, src.Size(), chunkBytes, lim)
-	if err != nil {
-		return err
-	}
-	announce := proto0500.Transfer{
-		DaemonOrigin: o.origin, SeqThrough: o.base.Seq, HeadHash: o.base.Hash,
-		Size: uint64(src.Size()), StateSize: o.header.StateLen, ChunkSize: chunkBytes,
-	}
-	o.stats.set(proto0500.CounterStateBytes, o.header.StateLen)
-	if err := send(sess, o.epoch, announce); err != nil {
-		return err
-	}
-	var held proto0500.Ranges
-	select {
-	case s := <-o.status:
-		held = s.Ranges
-	case <-sess.Done():
-		return sess.Err()
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	digests := snapshot.NewDigests(chunker.Total())
-	if err := o.shipChunks(ctx, sess, hello, chunker, digests, held); err != nil {
-		return err
-	}
-	o.tell() // the transfer is over
-	announce.Final, announce.Digest = true, digests.Sum()
-	return send(sess, o.epoch, announce)
-}
-
-// shipChunks lets every lane take the next chunk that is not taken yet, so that
-// a slow lane never holds the others up.
-func (o *outbound) shipChunks(ctx context.Context, sess *transport.Session, hello proto0500.Hello, chunker *snapshot.Chunker, digests *snapshot.Digests, _ proto0500.Ranges) error {
-	lanes := min(o.h.cfg.Lanes, int(hello.LanesMax), int(chunker.Total()), proto0500.LanesMax)
-	var next atomic.Uint32
 	g, ctx := errgroup.WithContext(ctx)
-	for lane := range max(lanes, 1) {
-		g.Go(func() (err error) {
-			lane := uint8(lane)
-			st, err := sess.OpenStream(ctx, transport.Lane, lane)
-			if err != nil {
-				return err
-			}
-			defer func() {
-				if err != nil {
-					st.Cancel(transport.CodeCanceled)
-				}
-			}()
-			// A stream's Write does not know the context.
-			stop := context.AfterFunc(ctx, func() { st.Cancel(transport.CodeCanceled) })
-			defer stop()
-			buf := make([]byte, 0, chunker.FrameBytesMax())
-			for {
-				i := next.Add(1) - 1
-				if i >= chunker.Total() {
-					return st.CloseWrite()
-				}
-				f, digest, err := chunker.AppendFrame(buf[:0], o.epoch, i)
-				if err != nil {
-					return err
-				}
-				if err := o.paced.wait(ctx, len(f)); err != nil {
-					return err
-				}
-				if _, err := st.Write(f); err != nil {
-					return err
-				}
-				digests.Set(i, digest)
-				o.stats.lane(lane, uint64(chunker.ChunkBytes(i)))
-				o.stats.add(proto0500.CounterBytesDone, uint64(chunker.ChunkBytes(i)))
-				o.stats.add(proto0500.CounterBytesWire, uint64(len(f)))
-				if i == 0 {
-					o.tell() // the transfer has begun
-				}
-			}
-		})
-	}
+	g.Go(func() error {
+		if err := o.shipSnapshot(ctx, sess, hello, status); err != nil {
+			return fmt.Errorf("snapshot: %w", err)
+		}
+		return nil
+	})
+	g.Go(func() error {
+		if err := o.shipEvents(ctx, sess, lim, status.EventsThrough); err != nil {
+			return fmt.Errorf("events: %w", err)
+		}
+		return nil
+	})
 	return g.Wait()
 }
 
 // shipEvents sends every event after the snapshot, and each seal after the
 // last event that it covers.
-func (o *outbound) shipEvents(ctx context.Context, sess *transport.Session, lim frame.Limits) (err error) {
+// The target has replayed those through the given one.
+func (o *outbound) shipEvents(ctx context.Context, sess *transport.Session, lim frame.Limits, through proto0500.Seq) (err error) {
 	st, err := sess.OpenStream(ctx, transport.Events, 0)
 	if err != nil {
-		return err
+		return lostBy(err)
 	}
+	defer func() {
+		if err != nil {
+			st.Cancel(transport.CodeCanceled)
+		}
+	}()
 	stop := context.AfterFunc(ctx, func() { st.Cancel(transport.CodeCanceled) })
 	defer stop()
-	next := o.base.Seq + 1
+	next := max(o.base.Seq, through) + 1
 	var sealed *sealOrder
 	var buf []byte
 	for {
@@ -210,8 +156,10 @@ func (o *outbound) shipEvents(ctx context.Context, sess *transport.Session, lim 
 			if buf, err = o.writeEvents(st, buf, events, lim); err != nil {
 				return err
 			}
+			fresh, again := o.sent.count(next, len(events))
 			next = events[len(events)-1].Seq + 1
-			o.stats.add(proto0500.CounterEventsSent, uint64(len(events)))
+			o.stats.add(proto0500.CounterEventsSent, fresh)
+			o.stats.add(proto0500.CounterEventsResent, again)
 			// The log may be ahead of the head that is shown.
 			o.stats.set(proto0500.CounterBacklog, uint64(max(o.head.Load().Seq+1, next)-next))
 			continue
@@ -228,7 +176,7 @@ func (o *outbound) shipEvents(ctx context.Context, sess *transport.Session, lim 
 		case <-grown:
 		case <-ordered:
 		case <-sess.Done():
-			return sess.Err()
+			return lostBy(sess.Err())
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -258,7 +206,7 @@ func (o *outbound) writeEvents(st *transport.Stream, buf []byte, events []Event,
 			return buf, err
 		}
 		if _, err := st.Write(buf); err != nil {
-			return buf, err
+			return buf, lostBy(err)
 		}
 		o.stats.add(proto0500.CounterBytesWire, uint64(len(buf)))
 		events = events[n:]
@@ -311,8 +259,10 @@ func writeMessage(st *transport.Stream, buf []byte, epoch frame.Epoch, m proto05
 	if err := frame.Finish(buf, 0, epoch, &lim); err != nil {
 		return buf, err
 	}
-	_, err = st.Write(buf)
-	return buf, err
+	if _, err = st.Write(buf); err != nil {
+		return buf, lostBy(err)
+	}
+	return buf, nil
 }
 
 // send queues a message on the session's control stream.

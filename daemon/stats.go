@@ -15,7 +15,9 @@ type moveStats struct {
 
 func (s *moveStats) set(c proto0500.Counter, v uint64) { s.counters[c].Store(v) }
 func (s *moveStats) get(c proto0500.Counter) uint64    { return s.counters[c].Load() }
-func (s *moveStats) add(c proto0500.Counter, v uint64) { s.counters[c].Add(v) }
+
+// add gives the new value.
+func (s *moveStats) add(c proto0500.Counter, v uint64) uint64 { return s.counters[c].Add(v) }
 
 func (s *moveStats) took(c proto0500.Counter, d time.Duration) {
 	s.set(c, uint64(max(d, 1)))

@@ -50,6 +50,7 @@ type steward struct {
 	limit   rateLimit          // of the attempt, as the source
 	told    frame.Epoch        // at which OnAuthority was told of the target
 	active  uint64             // data plane progress when the attempt's timer was armed
+	losses  losses             // nodes whose way back is awaited
 	cleanup sync.WaitGroup     // replicas and data planes that are ending
 	fx      []migration.Effect // reused
 }

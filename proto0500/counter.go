@@ -27,6 +27,10 @@ const (
 	CounterAckNs          Counter = 15
 	CounterActivateNs     Counter = 16
 	CounterRateLimit      Counter = 17 // bytes a second, 0: none; it does not only grow
+	CounterResumes        Counter = 18 // sessions that took the place of a broken one
+	CounterChunksResent   Counter = 19 // of those below, not counted there again
+	CounterBytesResent    Counter = 20
+	CounterEventsResent   Counter = 21
 
 	counterLaneBytes  Counter = 0x40
 	counterLaneChunks Counter = 0x60
@@ -87,6 +91,14 @@ func (c Counter) String() string {
 		return "activate_ns"
 	case CounterRateLimit:
 		return "rate_limit"
+	case CounterResumes:
+		return "resumes"
+	case CounterChunksResent:
+		return "chunks_resent"
+	case CounterBytesResent:
+		return "bytes_resent"
+	case CounterEventsResent:
+		return "events_resent"
 	}
 	if lane, ok := c.LaneBytes(); ok {
 		return fmt.Sprintf("lane_%d_bytes", lane)

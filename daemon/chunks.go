@@ -1,0 +1,187 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"ferry/frame"
+	"ferry/proto0500"
+	"ferry/snapshot"
+	"ferry/transport"
+)
+
+// cut makes the snapshot ready to be sent, once: the target's process, and so
+// its limits, stay the same over all sessions.
+func (o *outbound) cut(hello proto0500.Hello, lim frame.Limits) error {
+	if o.chunker != nil {
+		return nil
+	}
+	version, err := snapshot.VersionFor(o.header.StateLen, hello.Features&proto0500.FeatureCDS1v3 != 0)
+	if err != nil {
+		return err
+	}
+	o.header.Version = version
+	src, err := snapshot.NewSource(o.header, o.snap, nil, o.identity)
+	if err != nil {
+		return err
+	}
+	chunkBytes := min(o.h.cfg.ChunkBytes, lim.ChunkBytesMax)
+	chunker, err := snapshot.NewChunker(o.origin, o.base.Seq, src, src.Size(), chunkBytes, lim)
+	if err != nil {
+		return err
+	}
+	o.announce = proto0500.Transfer{
+		DaemonOrigin: o.origin, SeqThrough: o.base.Seq, HeadHash: o.base.Hash,
+		Size: uint64(src.Size()), StateSize: o.header.StateLen, ChunkSize: chunkBytes,
+	}
+	o.stats.set(proto0500.CounterStateBytes, o.header.StateLen)
+	o.chunker, o.digests = chunker, snapshot.NewDigests(chunker.Total())
+	o.written = make([]bool, chunker.Total())
+	return nil
+}
+
+// errChunksMissing: a lane has broken, and its session lives on.
+var errChunksMissing = errors.New("not every chunk has arrived")
+
+// shipSnapshot sends the chunks that the target does not have, and ends with
+// their digest. The snapshot stays open until the target has all of it.
+func (o *outbound) shipSnapshot(ctx context.Context, sess *transport.Session, hello proto0500.Hello, status proto0500.TransferStatus) error {
+	if o.confirmed {
+		return nil
+	}
+	if err := o.shipChunks(ctx, sess, hello, status.Ranges); err != nil {
+		return err
+	}
+	o.tell() // the transfer is over
+	final := o.announce
+	final.Final, final.Digest = true, o.digests.Sum()
+	if err := send(sess, o.epoch, final); err != nil {
+		return lostBy(err)
+	}
+	again := time.NewTicker(max(o.h.cfg.ResumeFor, time.Second))
+	defer again.Stop()
+	status, err := o.answer(ctx, sess, again.C)
+	if err != nil {
+		return err
+	}
+	if err := o.take(status); err != nil {
+		return err
+	}
+	if missing := newChunkQueue(o.chunker.Total(), status.Ranges); missing.left > 0 {
+		return lostBy(errChunksMissing)
+	}
+	o.confirmed = true
+	return o.closeSnap()
+}
+
+// shipChunks lets every lane take the next chunk that is not taken yet, so that
+// a slow lane never holds the others up.
+func (o *outbound) shipChunks(ctx context.Context, sess *transport.Session, hello proto0500.Hello, held proto0500.Ranges) error {
+	queue := newChunkQueue(o.chunker.Total(), held)
+	lanes := min(o.h.cfg.Lanes, int(hello.LanesMax), int(queue.left), proto0500.LanesMax)
+	g, ctx := errgroup.WithContext(ctx)
+	for lane := range lanes {
+		g.Go(func() error { return o.shipLane(ctx, sess, uint8(lane), queue) })
+	}
+	return g.Wait()
+}
+
+func (o *outbound) shipLane(ctx context.Context, sess *transport.Session, lane uint8, queue *chunkQueue) (err error) {
+	st, err := sess.OpenStream(ctx, transport.Lane, lane)
+	if err != nil {
+		return lostBy(err)
+	}
+	defer func() {
+		if err != nil {
+			st.Cancel(transport.CodeCanceled)
+		}
+	}()
+	// A stream's Write does not know the context.
+	stop := context.AfterFunc(ctx, func() { st.Cancel(transport.CodeCanceled) })
+	defer stop()
+	buf := make([]byte, 0, o.chunker.FrameBytesMax())
+	for {
+		i, ok := queue.next()
+		if !ok {
+			if err := st.CloseWrite(); err != nil {
+				return lostBy(err)
+			}
+			return nil
+		}
+		f, digest, err := o.chunker.AppendFrame(buf[:0], o.epoch, i)
+		if err != nil {
+			return err
+		}
+		// Before the write: what arrives though the write fails is not read again.
+		o.digests.Set(i, digest)
+		if err := o.paced.wait(ctx, len(f)); err != nil {
+			return err
+		}
+		if _, err := st.Write(f); err != nil {
+			return lostBy(err)
+		}
+		o.countChunk(lane, i, len(f))
+	}
+}
+
+// countChunk counts a chunk that was written, as new or as sent again.
+func (o *outbound) countChunk(lane uint8, i uint32, wire int) {
+	bytes := uint64(o.chunker.ChunkBytes(i))
+	o.stats.add(proto0500.CounterBytesWire, uint64(wire))
+	if o.written[i] {
+		o.stats.add(proto0500.CounterChunksResent, 1)
+		o.stats.add(proto0500.CounterBytesResent, bytes)
+		return
+	}
+	o.written[i] = true
+	o.stats.lane(lane, bytes)
+	if o.stats.add(proto0500.CounterBytesDone, bytes) == bytes {
+		o.tell() // the transfer has begun
+	}
+}
+
+// chunkQueue gives the chunks out that the target does not have, in order. Many
+// lanes may take from it at once.
+type chunkQueue struct {
+	mu   sync.Mutex
+	runs []proto0500.Range
+	left uint32 // chunks
+}
+
+// newChunkQueue is for all of total chunks but those held.
+func newChunkQueue(total uint32, held proto0500.Ranges) *chunkQueue {
+	q := new(chunkQueue)
+	from := uint32(0)
+	add := func(to uint32) {
+		if from < to {
+			q.runs = append(q.runs, proto0500.Range{First: from, Chunks: to - from})
+			q.left += to - from
+		}
+	}
+	for r := range held.All() {
+		add(min(r.First, total))
+		from = r.First + r.Chunks
+	}
+	add(total)
+	return q
+}
+
+func (q *chunkQueue) next() (index uint32, ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.left == 0 {
+		return 0, false
+	}
+	q.left--
+	r := &q.runs[0]
+	index = r.First
+	r.First, r.Chunks = r.First+1, r.Chunks-1
+	if r.Chunks == 0 {
+		q.runs = q.runs[1:]
+	}
+	return index, true
+}
