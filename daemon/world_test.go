@@ -140,6 +140,13 @@ func (p *plug) forget(other *plug) {
 	p.not[other.LocalAddr().String()] = true
 }
 
+// remember undoes forget.
+func (p *plug) remember(other *plug) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.not, other.LocalAddr().String())
+}
+
 // plugIn gives the endpoint of a node a socket that can be cut off.
 func (w *world) plugIn(name string, ep *transport.Endpoint) (*plug, func()) {
 	w.t.Helper()

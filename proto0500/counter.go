@@ -31,6 +31,12 @@ const (
 	CounterChunksResent   Counter = 19 // of those below, not counted there again
 	CounterBytesResent    Counter = 20
 	CounterEventsResent   Counter = 21
+	CounterBytesLanes     Counter = 22 // frames of chunks, as they went out
+	CounterBytesZeros     Counter = 23 // of the snapshot's bytes, those that went as zeros
+	CounterBytesS2        Counter = 24 // compressed by s2, before it
+	CounterBytesZstd      Counter = 25 // compressed by zstd, before it
+	CounterBytesHeld      Counter = 26 // that the target had from an earlier attempt or stay
+	CounterBaseBytes      Counter = 27 // read at the target, to find what it has
 
 	counterLaneBytes  Counter = 0x40
 	counterLaneChunks Counter = 0x60
@@ -99,6 +105,18 @@ func (c Counter) String() string {
 		return "bytes_resent"
 	case CounterEventsResent:
 		return "events_resent"
+	case CounterBytesLanes:
+		return "bytes_lanes"
+	case CounterBytesZeros:
+		return "bytes_zeros"
+	case CounterBytesS2:
+		return "bytes_s2"
+	case CounterBytesZstd:
+		return "bytes_zstd"
+	case CounterBytesHeld:
+		return "bytes_held"
+	case CounterBaseBytes:
+		return "base_bytes"
 	}
 	if lane, ok := c.LaneBytes(); ok {
 		return fmt.Sprintf("lane_%d_bytes", lane)

@@ -25,7 +25,7 @@ func TestCounters(t *testing.T) {
 			t.Errorf("%d and %d are both %v", c, other, c)
 		}
 		names[c.String()] = c
-		known := c >= 1 && c <= 17 || c >= 0x40 && c < 0x80
+		known := c >= 1 && c <= 27 || c >= 0x40 && c < 0x80
 		if known == strings.HasPrefix(c.String(), "counter(") {
 			t.Errorf("%d is %v", c, c)
 		}

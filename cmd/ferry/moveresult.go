@@ -31,6 +31,8 @@ type moveResult struct {
 	RateLimit  uint64             `json:"rate_limit,omitempty"` // the last one, bytes a second
 	Chunks     uint64             `json:"chunks"`
 	Events     uint64             `json:"events_shipped"`
+	Resumes    uint64             `json:"resumes"` // of a broken connection
+	Resent     resentResult       `json:"sent_again"`
 	Lanes      []laneResult       `json:"lanes"`
 	Phases     []phaseResult      `json:"phases"`
 	Seconds    float64            `json:"seconds"`
@@ -44,6 +46,14 @@ type laneResult struct {
 	Lane   int    `json:"lane"`
 	Bytes  uint64 `json:"bytes"`
 	Chunks uint64 `json:"chunks"`
+}
+
+// resentResult is what a broken connection cost; it is in no other count but
+// bytes_on_wire.
+type resentResult struct {
+	Chunks uint64 `json:"chunks"`
+	Bytes  uint64 `json:"bytes"`
+	Events uint64 `json:"events"`
 }
 
 type phaseResult struct {
@@ -117,6 +127,10 @@ func (r *moveResult) count(s, t orchestrator.Counters) {
 	r.BytesWire = s[proto0500.CounterBytesWire]
 	r.Events = s[proto0500.CounterEventsSent]
 	r.RateLimit = s[proto0500.CounterRateLimit]
+	r.Resumes = s[proto0500.CounterResumes]
+	r.Resent = resentResult{
+		s[proto0500.CounterChunksResent], s[proto0500.CounterBytesResent], s[proto0500.CounterEventsResent],
+	}
 	for lane := range uint8(proto0500.LanesMax) {
 		l := laneResult{int(lane), s[proto0500.CounterLaneBytes(lane)], s[proto0500.CounterLaneChunks(lane)]}
 		if l.Chunks > 0 {
