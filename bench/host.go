@@ -32,7 +32,7 @@ type host struct {
 	h       *daemon.Host
 	journal *boltjournal.Journal
 	book    addressBook
-	specs   specs
+	files   prepared
 	kv      atomic.Pointer[stateSpec] // of the next kv daemon to be created
 	stop    context.CancelFunc
 	ended   chan error
@@ -46,7 +46,7 @@ type host struct {
 //
 //	start   in Dir, with Lanes and Connections (0: ferry's own)
 //	peers   Peers are the other nodes
-//	create  a daemon Name of Kind, with State
+//	create  a daemon Name of Kind: with the file at Dir, which it takes; one of kind kv with State
 //	serve   over HTTP: the daemon Name
 //	trim    makes the states here empty: of daemons that will not move again
 //	ping    sends control messages to Peers[0] until
@@ -61,7 +61,7 @@ func (p *host) do(ctx context.Context, o order) (r reply, err error) {
 			p.urls.Store(proto0500.NodeID(a.ID), a.HTTP)
 		}
 	case "create":
-		p.specs.set(o.Name, o.State)
+		p.files.set(o.Name, o.Dir)
 		p.kv.Store(&o.State)
 		err = p.h.Create(ctx, o.Name, o.Kind)
 	case "serve":
@@ -94,7 +94,7 @@ func (p *host) start(o order) (self peer, err error) {
 		return kv.Kind(opts).Open(env)
 	}
 	p.h, err = daemon.New(daemon.Config{
-		Key: key, Dir: filepath.Join(o.Dir, "daemons"), Journal: p.journal, Kinds: []daemon.Kind{newFileKind(&p.specs), kvKind},
+		Key: key, Dir: filepath.Join(o.Dir, "daemons"), Journal: p.journal, Kinds: []daemon.Kind{newFileKind(&p.files), kvKind},
 		Resolver: &p.book, Orchestrators: identity.NewAllowList(keyOf(moverRole).NodeID()), Lanes: o.Lanes,
 		Transport: func(c *transport.Config) {
 			if o.Connections != 0 {

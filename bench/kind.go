@@ -12,34 +12,35 @@ import (
 // are in the host's log, and change nothing.
 const fileKind = "file"
 
-// specs are the states that daemons still to be created begin with, by name.
-type specs struct {
+// prepared are the files that daemons still to be created take as their state, by name. The parent writes them, so that
+// what it takes to make a state is not counted as a host's.
+type prepared struct {
 	mu     sync.Mutex
-	byName map[string]stateSpec
+	byName map[string]string
 }
 
-func (s *specs) set(name string, spec stateSpec) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.byName == nil {
-		s.byName = make(map[string]stateSpec)
+func (p *prepared) set(name, path string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.byName == nil {
+		p.byName = make(map[string]string)
 	}
-	s.byName[name] = spec
+	p.byName[name] = path
 }
 
-func (s *specs) get(name string) stateSpec {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.byName[name]
+func (p *prepared) get(name string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.byName[name]
 }
 
-func newFileKind(of *specs) daemon.Kind {
+func newFileKind(of *prepared) daemon.Kind {
 	return daemon.Kind{
 		Name: fileKind, Schema: 1,
 		Open: func(env daemon.Env) (daemon.Daemon, error) {
 			d := &fileDaemon{path: filepath.Join(env.Dir, stateName)}
 			if env.Created {
-				return d, of.get(env.Name).write(d.path)
+				return d, os.Rename(of.get(env.Name), d.path)
 			}
 			return d, nil
 		},

@@ -75,6 +75,15 @@ func figure(name, unit string, bound *Bound, samples []float64) Figure {
 	return f
 }
 
+// worst is a figure whose value is its largest sample.
+func worst(name, unit string, bound *Bound, samples []float64) Figure {
+	f := figure(name, unit, bound, samples)
+	for _, s := range samples {
+		f.Value = max(f.Value, s)
+	}
+	return f
+}
+
 // missing is a figure that could not be had.
 func missing(name, unit string, bound *Bound, why string) Figure {
 	return Figure{Name: name, Unit: unit, Bound: bound, Missing: why}

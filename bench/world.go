@@ -108,7 +108,14 @@ func (w *world) stop() error {
 
 // create makes a daemon at one of the hosts.
 func (w *world) create(at int, name, kind string, state stateSpec) error {
-	_, err := w.hosts[at].ask(order{Do: "create", Name: name, Kind: kind, State: state})
+	o := order{Do: "create", Name: name, Kind: kind, State: state}
+	if kind == fileKind {
+		o.Dir = filepath.Join(w.dir, name)
+		if err := state.write(o.Dir); err != nil {
+			return err
+		}
+	}
+	_, err := w.hosts[at].ask(o)
 	return err
 }
 
@@ -120,6 +127,28 @@ func (w *world) serve(name string) error {
 		}
 	}
 	return nil
+}
+
+// watch makes both hosts forget their peaks.
+func (w *world) watch() error {
+	for _, c := range w.hosts {
+		if _, err := c.ask(order{Do: "watch"}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// usage is what both hosts have used since watch.
+func (w *world) usage() (u [2]Usage, err error) {
+	for i, c := range w.hosts {
+		r, err := c.ask(order{Do: "usage"})
+		if err != nil {
+			return u, err
+		}
+		u[i] = r.Usage
+	}
+	return u, nil
 }
 
 // trim gives back what daemons hold that will not move again.
