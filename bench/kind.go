@@ -12,6 +12,9 @@ import (
 // are in the host's log, and change nothing.
 const fileKind = "file"
 
+// kvKind is the kind of examples/kv.
+const kvKind = "kv"
+
 // prepared are the files that daemons still to be created take as their state, by name. The parent writes them, so that
 // what it takes to make a state is not counted as a host's.
 type prepared struct {

@@ -143,6 +143,40 @@ func offer(ctx context.Context, rate int, due chan<- time.Time, failed <-chan er
 	}
 }
 
+// writing is the writers' process, as its parent sees it.
+type writing struct{ *child }
+
+// startWriters lets writers write to a daemon, wherever it is.
+func (w *world) startWriters(ctx context.Context, name string, cfg writesConfig) (writing, error) {
+	if err := w.serve(name); err != nil {
+		return writing{}, err
+	}
+	c, err := startChild(ctx, "writers")
+	if err != nil {
+		return writing{}, err
+	}
+	_, err = c.ask(order{Do: "start", Peers: w.nodes[:], Writes: cfg})
+	return writing{c}, err
+}
+
+// seen is what the writes that were due in a window felt, and how many were done in it.
+func (w writing) seen(from, to time.Time) (writesSeen, error) {
+	r, err := w.ask(order{Do: "seen", From: from.UnixNano(), To: to.UnixNano()})
+	return r.Writes, err
+}
+
+// pause waits.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
 func (w *writers) add(t timing) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
