@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -170,5 +171,35 @@ func TestWindow(t *testing.T) {
 	s := inWindow([]timing{{0, 1 * ms}, {999 * ms, 1500 * ms}, {1000 * ms, 1010 * ms}, {1500 * ms, 2100 * ms}}, 1000*ms, 2000*ms)
 	if s.PerSecond != 2 || s.Latency.Count != 2 || s.Latency.Max < 599 || s.Latency.Max > 601 {
 		t.Errorf("%+v", s)
+	}
+}
+
+func TestBenchLines(t *testing.T) {
+	l := benchLines{}
+	err := l.read(strings.NewReader(`goos: linux
+BenchmarkEncode/Ack-2     100   10.5 ns/op   21 net-mesh-ns/op   0 B/op   0 allocs/op
+BenchmarkEncode/Ack-2     100   31.5 ns/op   21 net-mesh-ns/op   8 B/op   1 allocs/op
+BenchmarkTransfer/16-of-7000-2   3   99 ns/op   1500 MB/s
+PASS`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out Result
+	if err := l.report(&out); err != nil {
+		t.Fatal(err)
+	}
+	got := make(map[string]float64)
+	for _, f := range out.Figures {
+		got[f.Name] = f.Value
+	}
+	want := map[string]float64{
+		"Encode/Ack / net-mesh's 21 ns": 1, "Encode/Ack": 21, "snapshot: Transfer/16-of-7000": 1500,
+		"allocations per encode or decode, the most of any message": 1,
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("%v", got)
+	}
+	if err := (benchLines{}).report(&out); err == nil {
+		t.Error("a figure of no benchmark")
 	}
 }
