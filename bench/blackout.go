@@ -181,7 +181,7 @@ func (c blackoutConfig) moves(ctx context.Context, point blackoutPoint, rate int
 	begun := time.Now()
 	s.parts = make(map[string][]float64)
 	for n := range point.Moves {
-		m, err := w.move(ctx, name, n%2)
+		m, err := w.move(ctx, name, n%2, 0)
 		if err != nil {
 			return s, fmt.Errorf("move %d: %w", n+1, err)
 		}

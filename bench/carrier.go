@@ -50,7 +50,7 @@ func (m *mover) once(ctx context.Context, state stateSpec) (Sample, error) {
 	if err := m.w.create(0, name, fileKind, state); err != nil {
 		return Sample{}, err
 	}
-	res, err := m.w.move(ctx, name, 0)
+	res, err := m.w.move(ctx, name, 0, 0)
 	if err != nil {
 		return Sample{}, err
 	}

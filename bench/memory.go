@@ -135,7 +135,7 @@ func (c memoryConfig) peaks(ctx context.Context, moves int, bytes int64, seed in
 	}
 	var handles []*orchestrator.Handle
 	for i := range moves {
-		h, err := w.begin(ctx, name(i), 0)
+		h, err := w.begin(ctx, name(i), 0, 0)
 		if err != nil {
 			return u, err
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 )
 
@@ -86,7 +87,7 @@ func worst(name, unit string, bound *Bound, samples []float64) Figure {
 
 // missing is a figure that could not be had.
 func missing(name, unit string, bound *Bound, why string) Figure {
-	return Figure{Name: name, Unit: unit, Bound: bound, Missing: why}
+	return Figure{Name: name, Unit: unit, Bound: bound, Missing: strings.ReplaceAll(why, "\n", "; ")}
 }
 
 func (f *Figure) met() bool {

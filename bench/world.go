@@ -174,14 +174,15 @@ func (w *world) origin(ctx context.Context, at int, name string) (proto0500.Orig
 	return reports[i].DaemonOrigin, nil
 }
 
-// begin begins a move to the other host.
-func (w *world) begin(ctx context.Context, name string, from int) (*orchestrator.Handle, error) {
+// begin begins a move to the other host, at no more than rate bytes a second; 0: as fast as it goes.
+func (w *world) begin(ctx context.Context, name string, from int, rate uint64) (*orchestrator.Handle, error) {
 	origin, err := w.origin(ctx, from, name)
 	if err != nil {
 		return nil, err
 	}
 	return w.o.Migrate(ctx, orchestrator.Move{
 		Daemon: origin, Source: proto0500.NodeID(w.nodes[from].ID), Target: proto0500.NodeID(w.nodes[1-from].ID),
+		RateLimit: rate,
 	})
 }
 
@@ -192,12 +193,12 @@ type moved struct {
 }
 
 // move moves a daemon to the other host. One that was not committed is an error.
-func (w *world) move(ctx context.Context, name string, from int) (m moved, err error) {
+func (w *world) move(ctx context.Context, name string, from int, rate uint64) (m moved, err error) {
 	before, err := cpuOf(w.hosts[:]...)
 	if err != nil {
 		return m, err
 	}
-	h, err := w.begin(ctx, name, from)
+	h, err := w.begin(ctx, name, from, rate)
 	if err != nil {
 		return m, err
 	}
@@ -233,6 +234,19 @@ func (m *moved) transfer() Sample {
 		Bytes:      int64(m.Last.Target[proto0500.CounterBytesDone]),
 		Seconds:    m.at(migration.PhaseReplay).Sub(m.at(migration.PhaseSnapshot)).Seconds(),
 		CPUSeconds: m.CPUSeconds,
+	}
+}
+
+// cut cuts the path between the hosts, and heal ends that. The orchestrator is not on it.
+func (w *world) cut() {
+	for _, p := range w.proxies {
+		p.Cut()
+	}
+}
+
+func (w *world) heal() {
+	for _, p := range w.proxies {
+		p.Heal()
 	}
 }
 

@@ -46,7 +46,7 @@ const (
 //
 //	start  writing to the nodes Peers, as Writes says
 //	seen   tells of the window From to To, in Unix nanoseconds; writes that are not done yet are not in it
-//	stop   ends the writing, and waits for the answers still due
+//	stop   ends the writing, and waits for the answers to what was begun
 func (w *writers) do(ctx context.Context, o order) (r reply, err error) {
 	switch o.Do {
 	case "start":
@@ -95,7 +95,7 @@ func (w *writers) write(ctx context.Context, client *kv.Client, cfg writesConfig
 			value := make([]byte, max(cfg.Bytes, 8))
 			for n := 0; ; n++ {
 				at, ok := <-due
-				if !ok {
+				if !ok || ctx.Err() != nil { // what is due and not begun when the writing ends is not missed
 					return
 				}
 				binary.LittleEndian.PutUint64(value, uint64(n))
