@@ -20,17 +20,25 @@ import (
 // Raw quic-go with what ferry puts under it (its packet conn, its windows, its number of connections), from memory to
 // memory and without a check of any kind: what is left of it is the price of everything else that ferry does.
 
-// rawSocket is a quic.Transport on a socket such as an Endpoint has.
-func rawSocket() (*quic.Transport, error) {
-	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+// rawTransport is a quic.Transport on a socket such as an Endpoint has.
+type rawTransport struct {
+	quic.Transport
+	packets *transport.PacketConn
+}
+
+func newRawTransport() (*rawTransport, error) {
+	socket, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		return nil, err
 	}
-	return &quic.Transport{Conn: conn}, nil
+	packets := transport.NewPacketConn(socket, nil)
+	return &rawTransport{Transport: quic.Transport{Conn: packets}, packets: packets}, nil
 }
 
+func (t *rawTransport) close() error { return errors.Join(t.Close(), t.packets.Close()) }
+
 type rawSink struct {
-	transport *quic.Transport
+	transport *rawTransport
 	listener  *quic.Listener
 	wg        sync.WaitGroup
 }
@@ -41,7 +49,7 @@ func (s *rawSink) do(ctx context.Context, o order) (r reply, err error) {
 		return r, errNoOrder
 	}
 	key := keyOf("sink")
-	if s.transport, err = rawSocket(); err != nil {
+	if s.transport, err = newRawTransport(); err != nil {
 		return r, err
 	}
 	s.listener, err = s.transport.Listen(identity.ServerTLS(key, []string{plainALPN}, anyone), transport.QUICConfig())
@@ -54,6 +62,7 @@ func (s *rawSink) do(ctx context.Context, o order) (r reply, err error) {
 			if err != nil {
 				return
 			}
+			s.transport.packets.Watch(conn)
 			s.wg.Go(func() {
 				if str, err := conn.AcceptStream(ctx); err == nil {
 					_ = discard(str) // the source sees it fail
@@ -102,11 +111,11 @@ func (s *rawSink) close() error {
 	}
 	err := s.listener.Close()
 	s.wg.Wait() // the source has closed its connections
-	return errors.Join(err, s.transport.Close(), s.transport.Conn.Close())
+	return errors.Join(err, s.transport.close())
 }
 
 type rawSource struct {
-	transport *quic.Transport
+	transport *rawTransport
 	conns     []*quic.Conn
 	streams   []*quic.Stream
 }
@@ -133,7 +142,7 @@ func (s *rawSource) dial(ctx context.Context, to peer, connections int) (err err
 	if err != nil {
 		return err
 	}
-	if s.transport, err = rawSocket(); err != nil {
+	if s.transport, err = newRawTransport(); err != nil {
 		return err
 	}
 	for range connections {
@@ -141,6 +150,7 @@ func (s *rawSource) dial(ctx context.Context, to peer, connections int) (err err
 		if err != nil {
 			return err
 		}
+		s.transport.packets.Watch(conn)
 		str, err := conn.OpenStreamSync(ctx)
 		if err != nil {
 			return err
@@ -186,5 +196,5 @@ func (s *rawSource) close() error {
 	for _, c := range s.conns {
 		_ = c.CloseWithError(0, "")
 	}
-	return errors.Join(s.transport.Close(), s.transport.Conn.Close())
+	return s.transport.close()
 }

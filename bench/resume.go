@@ -10,7 +10,7 @@ import (
 
 	"ferry/examples/kv"
 	"ferry/internal/path"
-		"ferry/proto0500"
+	"ferry/proto0500"
 )
 
 // resumeConfig: what travels a second time, after a cut and on the way back.
