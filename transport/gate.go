@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,7 +16,7 @@ const (
 	// cannot tell whose the next one is. More loses some after all, and fewer keep the connections waiting.
 	gateMost = 128
 	// gatePatience is how long a datagram counts, and how long the reader waits at most. Some are never processed: what
-	// is for connections that nobody watches, that have ended, or that never were.
+	// is for connections that nobody watches, that have ended, or that never were. Strangers' do not count at all.
 	gatePatience = 5 * time.Millisecond
 	// gateRest is how long the gate stays open after the reader has waited in vain, so that datagrams that nobody
 	// processes cost the others a twentieth at most.
@@ -31,6 +32,7 @@ const (
 type gate struct {
 	mu    sync.Mutex
 	conns map[*progress]struct{}
+	peers map[netip.AddrPort]int // where they come from; unmapped
 
 	waiting atomic.Bool
 	wake    chan struct{} // has room for one; the waiting reader looks again
@@ -57,22 +59,37 @@ type progress struct {
 }
 
 func newGate() *gate {
-	return &gate{conns: make(map[*progress]struct{}), wake: make(chan struct{}, 1)}
+	return &gate{conns: make(map[*progress]struct{}), peers: make(map[netip.AddrPort]int), wake: make(chan struct{}, 1)}
 }
 
-// watch counts what a connection has processed, until ctx ends.
-func (g *gate) watch(ctx context.Context, bytes func() uint64) {
+// watch counts what a connection with peer has processed, until ctx ends.
+func (g *gate) watch(ctx context.Context, peer netip.AddrPort, bytes func() uint64) {
 	p := &progress{bytes: bytes, seen: bytes()}
+	peer = unmap(peer)
 	g.mu.Lock()
 	g.conns[p] = struct{}{}
+	g.peers[peer]++
 	g.mu.Unlock()
 	context.AfterFunc(ctx, func() {
 		g.mu.Lock()
 		delete(g.conns, p)
+		if g.peers[peer]--; g.peers[peer] == 0 {
+			delete(g.peers, peer)
+		}
 		g.mu.Unlock()
 		g.look()
 	})
 }
+
+// counts says whether datagrams from there may be for a connection that is watched.
+func (g *gate) counts(from netip.AddrPort) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.peers[unmap(from)] > 0
+}
+
+// unmap gives an IPv4 address one form, whatever the socket.
+func unmap(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
 
 // look tells a waiting reader that connections may have processed something.
 func (g *gate) look() {

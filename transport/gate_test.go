@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"net/netip"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -9,6 +10,8 @@ import (
 )
 
 const testDatagram = 1000
+
+var testPeer = netip.MustParseAddrPort("192.0.2.1:7000")
 
 // gated is a gate with one connection, whose progress the test makes.
 func gated(t *testing.T) (*gate, *atomic.Uint64) {
@@ -18,7 +21,7 @@ func gated(t *testing.T) (*gate, *atomic.Uint64) {
 	bytes.Store(12345) // of before
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
-	g.watch(ctx, bytes.Load)
+	g.watch(ctx, testPeer, bytes.Load)
 	return g, &bytes
 }
 
@@ -60,11 +63,16 @@ func TestGateWaitsForConnections(t *testing.T) {
 		if isClosed(through) {
 			t.Fatal("the reader goes on before a whole datagram is processed")
 		}
+		time.Sleep(time.Microsecond)
 		processed.Add(1)
 		g.look()
 		synctest.Wait()
 		if !isClosed(through) {
 			t.Fatal("the reader waits on after a datagram was processed")
+		}
+		g.hand(testDatagram, time.Now())
+		if d := g.took(); d != gatePatience {
+			t.Fatalf("the reader has waited for %v the second time", d)
 		}
 	})
 }
@@ -105,19 +113,44 @@ func TestGateIsPatientOnce(t *testing.T) {
 	})
 }
 
-// TestGateForgetsGarbage: what nobody processes does not count for longer than gatePatience, however much comes that
-// is.
+// TestGateForgetsGarbage: what nobody processes does not count for longer than gatePatience.
 func TestGateForgetsGarbage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g, processed := gated(t)
-		for range 1000 {
-			g.handAll(gateMost/2, testDatagram)
-			g.handAll(1, 40) // garbage
-			processed.Add(gateMost / 2 * testDatagram)
-			time.Sleep(time.Millisecond)
+		g, _ := gated(t)
+		for range 10 {
+			g.handAll(gateMost-1, testDatagram)
 			if d := g.took(); d != 0 {
 				t.Fatalf("the reader has waited for %v", d)
 			}
+			time.Sleep(gatePatience)
+		}
+	})
+}
+
+// TestGateCountsItsPeers: what strangers send is not waited for, and that of a peer no longer than it has a connection.
+func TestGateCountsItsPeers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate()
+		ends := make([]context.CancelFunc, 2)
+		for i := range ends {
+			var ctx context.Context
+			ctx, ends[i] = context.WithCancel(t.Context())
+			g.watch(ctx, netip.AddrPortFrom(netip.MustParseAddr("::ffff:192.0.2.1"), 7000), func() uint64 { return 0 })
+		}
+		check := func(want bool) {
+			t.Helper()
+			synctest.Wait()
+			if g.counts(testPeer) != want || g.counts(netip.MustParseAddrPort("192.0.2.1:7001")) {
+				t.Fatalf("with %d connections: %v", len(g.conns), g.peers)
+			}
+		}
+		check(true)
+		ends[0]()
+		check(true)
+		ends[1]()
+		check(false)
+		if len(g.peers) != 0 {
+			t.Fatal("an address is kept")
 		}
 	})
 }
@@ -129,7 +162,7 @@ func TestGateForgetsLateCredit(t *testing.T) {
 		g.handAll(gateMost, testDatagram)
 		g.took()
 		time.Sleep(gateRest)
-		processed.Add(gateMost * testDatagram)
+		processed.Add(3 * gateMost * testDatagram) // those and others of before
 		g.handAll(gateMost, testDatagram)
 		g.took() // it takes the late ones for these
 		g.handAll(gateMost, testDatagram)
@@ -143,7 +176,7 @@ func TestGateWithoutConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate()
 		ctx, cancel := context.WithCancel(t.Context())
-		g.watch(ctx, func() uint64 { return 0 })
+		g.watch(ctx, testPeer, func() uint64 { return 0 })
 		g.handAll(gateMost, testDatagram)
 		through := make(chan struct{})
 		began := time.Now()

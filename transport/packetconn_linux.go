@@ -42,6 +42,7 @@ type PacketConn struct {
 	segment int    // the size of each but the last
 	control []byte // the control messages that are for each of them
 	from    *net.UDPAddr
+	counts  bool // for the gate
 	at      time.Time
 	addrs   map[netip.AddrPort]*net.UDPAddr
 }
@@ -96,12 +97,12 @@ func raise(fd, force, usual int) {
 	}
 }
 
-// Watch tells of a connection of the transport, for as long as it lives. When 128 datagrams are with connections and not
-// processed, reading waits; so every connection of the transport that carries much should be watched. A datagram that no
-// watched connection has processed counts for 5 ms, and those for nobody hold reading up by at most 5 ms in 100. As long as no
-// connection is watched, reading never waits.
+// Watch tells of a connection of the transport, for as long as it lives. When 128 datagrams from the addresses of watched
+// connections have not been processed by them, reading waits, at most for 5 ms; so every connection with such an address
+// should be watched: datagrams for others there are waited for in vain. Others' are not waited for.
 func (c *PacketConn) Watch(conn *quic.Conn) {
-	c.gate.watch(conn.Context(), func() uint64 { return conn.ConnectionStats().BytesReceived })
+	peer, _ := conn.RemoteAddr().(*net.UDPAddr)
+	c.gate.watch(conn.Context(), peer.AddrPort(), func() uint64 { return conn.ConnectionStats().BytesReceived })
 }
 
 // WriteMsgUDP is what quic-go sends with. A connection sends something, an acknowledgement at least, after it has processed
@@ -118,7 +119,6 @@ func (c *PacketConn) ReadBatch(ms []ipv4.Message, flags int) (n int, err error) 
 	c.gate.wait()
 	if c.plain != nil {
 		n, err = c.plain.ReadBatch(ms, flags)
-		c.at = time.Now()
 	} else {
 		n, err = c.split(ms)
 	}
@@ -129,8 +129,17 @@ func (c *PacketConn) ReadBatch(ms []ipv4.Message, flags int) (n int, err error) 
 		}
 		return 0, err
 	}
-	for i := range ms[:n] {
-		c.gate.hand(ms[i].N, c.at)
+	if c.plain != nil {
+		now := time.Now()
+		for _, m := range ms[:n] {
+			if from, ok := m.Addr.(*net.UDPAddr); ok && c.gate.counts(from.AddrPort()) {
+				c.gate.hand(m.N, now)
+			}
+		}
+	} else if c.counts {
+		for i := range ms[:n] {
+			c.gate.hand(ms[i].N, c.at)
+		}
 	}
 	return n, nil
 }
@@ -186,7 +195,7 @@ func (c *PacketConn) receive() error {
 		}
 		oob = rest
 	}
-	c.from = c.addrOf(from)
+	c.from, c.counts = c.addrOf(from), c.gate.counts(from)
 	return nil
 }
 

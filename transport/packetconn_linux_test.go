@@ -293,6 +293,37 @@ func TestReadOne(t *testing.T) {
 	}
 }
 
+// TestReadBatchCounts: datagrams of watched connections' peers are noted, and no others.
+func TestReadBatchCounts(t *testing.T) {
+	for name, c := range map[string]*PacketConn{
+		"GRO":         groConn(t, "127.0.0.1:0"),
+		"without GRO": newPacketConn(udpSocket(t, "127.0.0.1:0"), nil, unix.ENOPROTOOPT),
+	} {
+		t.Run(name, func(t *testing.T) {
+			peer, stranger := udpSocket(t, "127.0.0.1:0"), udpSocket(t, "127.0.0.1:0")
+			c.gate.watch(t.Context(), peer.LocalAddr().(*net.UDPAddr).AddrPort(), func() uint64 { return 0 })
+			c.SetReadDeadline(time.Now().Add(patience))
+			ms := messages(8)
+			for _, from := range []*net.UDPConn{stranger, peer} {
+				sendGlued(t, from, c.LocalAddr(), make([]byte, 2500), 1000, 0)
+				for total := 0; total < 3; {
+					n, err := c.ReadBatch(ms, 0)
+					if err != nil {
+						t.Fatal(err)
+					}
+					total += n
+				}
+				if want := map[*net.UDPConn]int{stranger: 0, peer: 3}[from]; c.gate.n != want {
+					t.Fatalf("%d datagrams are noted, not %d", c.gate.n, want)
+				}
+			}
+			if got := c.gate.out[2].bytes; got != 500 {
+				t.Fatalf("the last datagram is noted as %d bytes", got)
+			}
+		})
+	}
+}
+
 func TestAddrsAreBounded(t *testing.T) {
 	c := groConn(t, "127.0.0.1:0")
 	for i := range 3 * addrsMax {
@@ -417,8 +448,8 @@ func TestPacketConnFallsBack(t *testing.T) {
 	}
 }
 
-// TestPacketConnOutlastsGarbage: strangers send what no connection ever processes, while a transfer goes on; and in the
-// second part every datagram of the transfer itself counts for nobody, as its connection is not watched.
+// TestPacketConnOutlastsGarbage: somebody from the address of a watched connection sends what no connection ever
+// processes, while a transfer goes on; and in the second part no connection accounts for the transfer's own datagrams.
 func TestPacketConnOutlastsGarbage(t *testing.T) {
 	var conns [2]*PacketConn
 	var transports [2]*quic.Transport
@@ -435,6 +466,7 @@ func TestPacketConnOutlastsGarbage(t *testing.T) {
 		garbage := make([]byte, 1452)
 		rand.NewChaCha8([32]byte{2}).Read(garbage)
 		from, to := udpSocket(t, "127.0.0.1:0"), conns[i].LocalAddr()
+		conns[i].gate.watch(t.Context(), from.LocalAddr().(*net.UDPAddr).AddrPort(), func() uint64 { return 0 })
 		strangers.Go(func() {
 			pace := time.NewTicker(time.Millisecond)
 			defer pace.Stop()
@@ -463,8 +495,9 @@ func TestPacketConnOutlastsGarbage(t *testing.T) {
 		}, 4<<20)
 	})
 	t.Run("unwatched", func(t *testing.T) {
-		for _, c := range conns {
-			c.gate.watch(t.Context(), func() uint64 { return 0 }) // an idle one
+		for i, c := range conns {
+			// An idle connection with the other end.
+			c.gate.watch(t.Context(), conns[1-i].LocalAddr().(*net.UDPAddr).AddrPort(), func() uint64 { return 0 })
 		}
 		carry(t, transports[0], transports[1], func(a, b *quic.Conn) {}, 4<<20)
 	})
