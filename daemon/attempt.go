@@ -99,7 +99,9 @@ func (s *steward) endIn(cause error, files filesFate) {
 	}
 	s.in, s.inRep, s.batch = nil, nil, nil
 	in.stop(cause)
+	in.room.leave()
 	s.cleanup.Go(func() {
+		defer in.room.release()
 		rep := in.end()
 		if rep != nil {
 			if err := rep.close(); err != nil {

@@ -39,6 +39,10 @@ type Config struct {
 	// AttemptsMax is how many daemons may be on their way here at once; more
 	// are answered with NotReady. 0: 16.
 	AttemptsMax int
+	// IncomingBytesMax is how many bytes of state may be on their way here at
+	// once; more are answered with NotReady, and a daemon that is larger is
+	// refused. 0: what the disk takes, which is asked in any case.
+	IncomingBytesMax int64
 	// ChunkBytes is how much of a snapshot goes into one frame. 0: 256 KiB.
 	ChunkBytes uint32
 	// Lanes is how many streams carry a snapshot. 0: 4.

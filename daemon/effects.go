@@ -25,6 +25,7 @@ func (s *steward) effect(e migration.Effect) error {
 		return s.flush(e)
 	case migration.Send:
 		s.publish() // whoever is told finds it so
+		s.sayNotReady(e)
 		s.send(e.To, e.Epoch, e.Message)
 	case migration.Answer:
 		s.publish()
@@ -260,7 +261,9 @@ func (s *steward) prepare(e migration.Prepare) error {
 	if err != nil {
 		return err
 	}
-	s.in, err = newInbound(s, e.Epoch, e.Source, s.p.Record().Orchestrator, dir, recipient)
+	if s.in, err = newInbound(s, e.Epoch, e.Source, s.p.Record().Orchestrator, dir, recipient); err == nil {
+		s.room = nil // the attempt's
+	}
 	return err
 }
 

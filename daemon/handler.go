@@ -159,9 +159,7 @@ func (t handler) prepare(s *transport.Session, from proto0500.NodeID, epoch fram
 			})
 			return
 		}
-		st.frame(migration.Frame{
-			From: from, Orchestrator: true, Epoch: epoch, Message: p, Verdict: st.verdict(p),
-		})
+		st.prepareFrame(migration.Frame{From: from, Orchestrator: true, Epoch: epoch, Message: p}, p)
 	})
 }
 

@@ -39,6 +39,7 @@ type Host struct {
 	sender  *drive.Sender
 	queries drive.Queries
 	pacer   *pacer // of all moves away from here
+	admits  admission
 
 	ctx    context.Context // ends when the host does
 	cancel context.CancelCauseFunc
@@ -68,6 +69,10 @@ func New(cfg Config) (*Host, error) {
 		pacer: newPacer(cfg.RateLimit), ctx: ctx, cancel: cancel, ready: make(chan struct{}),
 		stewards: make(map[proto0500.Origin]*steward),
 		byName:   make(map[string][]*steward), making: make(map[string]bool),
+		admits: admission{
+			attemptsMax: cfg.AttemptsMax, bytesMax: uint64(max(cfg.IncomingBytesMax, 0)),
+			disk: func() (free, total uint64, ok bool) { return diskFree(cfg.Dir) },
+		},
 	}
 	for _, k := range cfg.Kinds {
 		if _, twice := h.kinds[k.Name]; twice {

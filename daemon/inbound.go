@@ -32,6 +32,7 @@ type inbound struct {
 	source proto0500.NodeID
 	orch   proto0500.NodeID
 	dir    string
+	room   *room
 	stats  *moveStats
 
 	recipient *identity.Recipient // for whom the daemon's key is sealed
@@ -73,7 +74,7 @@ func newInbound(s *steward, epoch frame.Epoch, source, orchestrator proto0500.No
 	ctx, cancel := context.WithCancelCause(s.h.ctx)
 	in := &inbound{
 		h: s.h, s: s, origin: s.origin, epoch: epoch, source: source, orch: orchestrator,
-		dir: dir, state: state, stats: new(moveStats), ctx: ctx, cancel: cancel,
+		dir: dir, room: s.room, state: state, stats: new(moveStats), ctx: ctx, cancel: cancel,
 		recipient: recipient, entity: s.desc.PublicKey,
 		born: time.Now(), lanes: make(map[*transport.Stream]struct{}), restored: make(chan struct{}), ready: make(chan struct{}),
 	}
@@ -134,6 +135,9 @@ func (in *inbound) open(t proto0500.Transfer) error {
 	}
 	if t.Size > uint64(in.h.cfg.StateBytesMax) || t.StateSize > t.Size {
 		return fmt.Errorf("%w: %d bytes, this node takes %d", snapshot.ErrTooLarge, t.Size, in.h.cfg.StateBytesMax)
+	}
+	if no := in.room.grow(t.Size); no != nil {
+		return errors.New(no.text)
 	}
 	in.placer, err = snapshot.NewPlacer(snapshot.PlacerConfig{
 		Origin: in.origin, SeqThrough: t.SeqThrough, Version: version,
@@ -345,6 +349,7 @@ func (in *inbound) count() {
 	defer in.mu.Unlock()
 	if in.placer != nil {
 		in.stats.set(proto0500.CounterBytesDone, uint64(in.placer.BytesPlaced()))
+		in.room.wrote(uint64(in.placer.BytesPlaced()))
 		in.stats.set(proto0500.CounterChunksDone, uint64(in.placer.ChunksPlaced()))
 	}
 }

@@ -51,44 +51,58 @@ func (s *steward) tellMoved(rec migration.Record) {
 	s.h.authority(s.desc.Name, s.origin, rec.Peer, rec.Epoch)
 }
 
-// verdict is whether this node could take the daemon: nil is yes.
-func (s *steward) verdict(p proto0500.Prepare) *proto0500.Reason {
-	no := func(code proto0500.Code, format string, args ...any) *proto0500.Reason {
-		r := proto0500.NewReason(code, validUTF8(fmt.Sprintf(format, args...)))
-		s.log.Info("prepare refused", "source", p.SourceNode, "reason", r.String())
-		return &r
+// prepareFrame judges whether this node could take the daemon, and lets the core
+// decide whether it does.
+func (s *steward) prepareFrame(f migration.Frame, p proto0500.Prepare) {
+	room, no := s.verdict(p)
+	if no != nil {
+		s.log.Info("prepare refused", "source", p.SourceNode, "code", no.code, "reason", no.text)
+		reason := proto0500.NewReason(no.code, validUTF8(no.text))
+		f.Verdict = &reason
 	}
+	s.room, s.refusal = room, no
+	s.frame(f)
+	if s.room != nil { // the core would not, or had it
+		s.room.release()
+	}
+	s.room, s.refusal = nil, nil
+}
+
+// verdict is room for the daemon, or why not.
+func (s *steward) verdict(p proto0500.Prepare) (*room, *refusal) {
 	kind, ok := s.h.kinds[p.DaemonKind.String()]
 	switch {
 	case !ok:
-		return no(proto0500.CodeFactoryNotFound, "")
+		return nil, &refusal{code: proto0500.CodeFactoryNotFound}
 	case !kind.reads(p.Schema):
-		return no(proto0500.CodeStateFailed, "kind %q writes state schema %d here and cannot read %d", kind.Name, kind.Schema, p.Schema)
+		return nil, never("kind %q writes state schema %d here and cannot read %d", kind.Name, kind.Schema, p.Schema)
 	case p.StateBytes > uint64(s.h.cfg.StateBytesMax):
-		return no(proto0500.CodeStateFailed, "state of %d bytes, this node takes %d", p.StateBytes, s.h.cfg.StateBytesMax)
-	}
-	if s.in == nil && s.h.attempts() >= s.h.cfg.AttemptsMax {
-		return no(proto0500.CodeNotReady, "")
-	}
-	if s.h.creating(p.Name.String()) {
-		return no(proto0500.CodeNotReady, "")
+		return nil, never("state of %d bytes, this node takes %d", p.StateBytes, s.h.cfg.StateBytesMax)
+	case s.h.creating(p.Name.String()):
+		return nil, notReady("a daemon of that name is being created here")
 	}
 	for _, other := range s.h.named(p.Name.String()) {
 		if other != s && other.gate.Load().w != nil {
-			return no(proto0500.CodeStateFailed, "another daemon named %q is served by this node", p.Name)
+			return nil, never("another daemon named %q is served by this node", p.Name)
 		}
 	}
-	return nil
+	return s.h.admits.admit(s.origin, p.StateBytes)
 }
 
-// attempts counts the daemons on their way here.
-func (h *Host) attempts() (n int) {
-	for _, s := range h.each() {
-		if s.attempt.Load() != nil {
-			n++
-		}
+// sayNotReady tells in words what NotReady, which has none, is about.
+func (s *steward) sayNotReady(e migration.Send) {
+	m, failed := e.Message.(proto0500.MigrationFailed)
+	if !failed || !m.Reason.Retriable() || s.refusal == nil && s.room == nil {
+		return // not the answer to a Prepare
 	}
-	return n
+	no := s.refusal
+	if no == nil {
+		no = notReady("this node has the daemon itself: %v", s.p.State())
+	}
+	s.send(e.To, e.Epoch, proto0500.Rejected{
+		DaemonOrigin: s.origin, Refused: proto0500.KindPrepare, Reason: proto0500.RejectNotReady,
+		Text: proto0500.Text(validUTF8(no.text)),
+	})
 }
 
 // describe keeps the descriptor in step with what the source says of its daemon.

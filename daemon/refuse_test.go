@@ -35,7 +35,13 @@ func TestRefused(t *testing.T) {
 			target: func(c *daemon.Config) { c.StateBytesMax = 1000 }},
 		{name: "another of the name", code: proto0500.CodeStateFailed, text: `another daemon named "d"`,
 			before: func(_, b *node) { b.create("d", "diary") }},
-		{name: "no room", code: proto0500.CodeNotReady,
+		{name: "larger than all that may come", code: proto0500.CodeStateFailed, text: "this node takes 1000 at once",
+			source: &hooks{padding: 2000},
+			target: func(c *daemon.Config) { c.IncomingBytesMax = 1000 }},
+		{name: "larger than the disk", code: proto0500.CodeStateFailed, text: "state of 1.0 PiB, and the disk has room for ",
+			source: &hooks{says: 1 << 50},
+			target: func(c *daemon.Config) { c.StateBytesMax = 1 << 60 }},
+		{name: "no room", code: proto0500.CodeNotReady, text: "NotReady: as many daemons are on their way here as it takes at once, 0",
 			target: func(c *daemon.Config) { c.AttemptsMax = -1 }},
 	}
 	for _, tt := range tests {
@@ -106,16 +112,21 @@ func TestOldSchemaIsRead(t *testing.T) {
 func TestDryRun(t *testing.T) {
 	w := newWorld(t, "a", "b", "o")
 	a := w.run("a", nil)
-	w.run("b", nil)
+	w.run("b", func(c *daemon.Config) { c.AttemptsMax = 1 })
 	o := w.orchestrator(journal.NewMemory(), nil)
-	origin := a.create("d", "diary")
-	h, err := o.Migrate(context.Background(), orchestrator.Move{Daemon: origin, Source: w.id("a"), Target: w.id("b"), DryRun: true})
-	if err != nil {
-		t.Fatal(err)
+	origin, other := a.create("d", "diary"), a.create("other", "diary")
+	for range 3 {
+		h, err := o.Migrate(context.Background(), orchestrator.Move{Daemon: origin, Source: w.id("a"), Target: w.id("b"), DryRun: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.want(w.wait(h), migration.OutcomePrepared)
 	}
-	w.want(w.wait(h), migration.OutcomePrepared)
+	w.eventually("there is room for another", func() bool {
+		return o.move(other, "a", "b").Outcome == migration.OutcomeCommitted
+	})
 	a.write("d", []byte("still here"))
-	w.eventually("nothing is left at the target", func() bool { return len(w.stays("b")) == 0 })
+	w.eventually("nothing is left at the target", func() bool { return len(w.stays("b")) == 1 }) // the other
 	w.want(o.move(origin, "a", "b"), migration.OutcomeCommitted)
 }
 
@@ -163,8 +174,8 @@ func TestBusyTarget(t *testing.T) {
 	stuck.wait(t)
 	res := o.move(two, "a", "b")
 	w.want(res, migration.OutcomeRefused)
-	if !res.Reason.Retriable() {
-		t.Errorf("refused with %v", res.Reason)
+	if !res.Reason.Retriable() || !strings.Contains(res.Text, "takes at once, 1") {
+		t.Errorf("refused with %v: %s", res.Reason, res.Text)
 	}
 	stuck.release()
 	w.want(w.wait(h), migration.OutcomeCommitted)

@@ -48,6 +48,8 @@ type steward struct {
 	todo    []migration.Input  // what effects have led to
 	clocks  clocks             // of the attempt, as the source
 	limit   rateLimit          // of the attempt, as the source
+	room    *room              // for the daemon that the core is asked to take
+	refusal *refusal           // or why it is not taken
 	told    frame.Epoch        // at which OnAuthority was told of the target
 	active  uint64             // data plane progress when the attempt's timer was armed
 	losses  losses             // nodes whose way back is awaited

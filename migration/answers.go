@@ -159,6 +159,9 @@ func (m *Move) rejected(in Frame, msg proto0500.Rejected, fx []MoveEffect) ([]Mo
 		return m.done(OutcomeRefused, fx), nil
 	case in.Epoch != m.rec.Epoch:
 	case !source && m.step == stepPrepare && msg.Refused == proto0500.KindPrepare:
+		if msg.Reason == proto0500.RejectNotReady {
+			why = cause{set: true, code: proto0500.CodeNotReady, text: msg.Text.String()}
+		}
 		return m.cancel(OutcomeRefused, why, fx), nil
 	case source && m.step == stepCopy && msg.Refused == proto0500.KindTakeSnapshot,
 		source && m.step == stepCutover && msg.Refused == proto0500.KindCutoverNotify:

@@ -16,6 +16,7 @@ const (
 	RejectMalformed     RejectReason = 4
 	RejectUnsupported   RejectReason = 5
 	RejectWrongState    RejectReason = 6
+	RejectNotReady      RejectReason = 7 // says in words what the NotReady that follows is about
 )
 
 func (r RejectReason) String() string {
@@ -32,6 +33,8 @@ func (r RejectReason) String() string {
 		return "Unsupported"
 	case RejectWrongState:
 		return "WrongState"
+	case RejectNotReady:
+		return "NotReady"
 	}
 	return fmt.Sprintf("reject(%d)", uint8(r))
 }
