@@ -12,15 +12,13 @@ import (
 // failureCases is how many there are in the failure catalogue.
 const failureCases = 44
 
-// TestGuaranteesNameTests: every test that docs/guarantees.md names exists where
-// it says, and every case of the failure catalogue has one, or a reason.
-func TestGuaranteesNameTests(t *testing.T) {
-	text, err := os.ReadFile("../../docs/guarantees.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	link := regexp.MustCompile(`\[((?:Test|Fuzz|Example)[\w/]*)\]\(([^)]+)\)`)
-	links := link.FindAllStringSubmatch(string(text), -1)
+// testLink is a test that a document names.
+var testLink = regexp.MustCompile(`\[((?:Test|Fuzz|Example)[\w/]*)\]\(([^)]+)\)`)
+
+// namedTests holds that every test that a document names exists where it says, and gives how many there are.
+func namedTests(t *testing.T, text []byte) int {
+	t.Helper()
+	links := testLink.FindAllStringSubmatch(string(text), -1)
 	for _, m := range links {
 		name, sub, isScript := strings.Cut(m[1], "/")
 		path := filepath.Join("../../docs", m[2])
@@ -40,8 +38,29 @@ func TestGuaranteesNameTests(t *testing.T) {
 			t.Errorf("%s is not in %s", name, m[2])
 		}
 	}
-	if len(links) < failureCases {
-		t.Errorf("only %d tests are named", len(links))
+	return len(links)
+}
+
+// TestSecurityNamesTests: the same of docs/security.md.
+func TestSecurityNamesTests(t *testing.T) {
+	text, err := os.ReadFile("../../docs/security.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if namedTests(t, text) == 0 {
+		t.Error("no test is named")
+	}
+}
+
+// TestGuaranteesNameTests: every test that docs/guarantees.md names exists where
+// it says, and every case of the failure catalogue has one, or a reason.
+func TestGuaranteesNameTests(t *testing.T) {
+	text, err := os.ReadFile("../../docs/guarantees.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := namedTests(t, text); n < failureCases {
+		t.Errorf("only %d tests are named", n)
 	}
 	row := regexp.MustCompile(`(?m)^\| (\d+) \| (.+) \| (.+) \|$`)
 	next := 1
@@ -49,7 +68,7 @@ func TestGuaranteesNameTests(t *testing.T) {
 		if n, _ := strconv.Atoi(m[1]); n != next {
 			t.Errorf("case %d follows case %d", n, next-1)
 		}
-		if !link.MatchString(m[3]) && !strings.HasPrefix(m[3], "cannot occur: ") {
+		if !testLink.MatchString(m[3]) && !strings.HasPrefix(m[3], "cannot occur: ") {
 			t.Errorf("case %s has neither a test nor a reason: %s", m[1], m[3])
 		}
 		next++
