@@ -97,7 +97,7 @@ func TestTunerFollows(t *testing.T) {
 		for to, b := range courses {
 			tu := newTuner()
 			a.run(&tu, 500)
-			b.run(&tu, 500) // to get there
+			b.run(&tu, 1000) // to get there
 			if used, _ := b.run(&tu, 500); used[b.wantMostly] < 440 {
 				t.Errorf("from %s to %s: %v, not %v", from, to, used, b.wantMostly)
 			}
@@ -116,5 +116,62 @@ func TestTunerBeforeAnythingIsKnown(t *testing.T) {
 			t.Fatal("as it is, before anything was sent")
 		}
 		tu.packed(proto0500.EncodingS2, 1000, 500, 0)
+	}
+}
+
+// TestTunerIsNotFooledByBuffers: the first frames take no time, and neither do those that a busy lane puts on a path that
+// waits for it.
+func TestTunerIsNotFooledByBuffers(t *testing.T) {
+	const raw = 1 << 20
+	tu := newTuner()
+	for range sendsMin - 1 {
+		tu.packed(tu.pick(), raw, raw/3, raw)
+		tu.sent(raw/3, 0)
+	}
+	if tu.use != proto0500.EncodingS2 {
+		t.Errorf("%v after the first frames", tu.use)
+	}
+	tu = newTuner()
+	for range 20 {
+		tu.packed(tu.pick(), raw, raw/3, raw)
+		tu.sent(raw/3, 10*raw/3)
+	}
+	for range 45 {
+		tu.packed(tu.pick(), raw, raw/3, raw)
+		tu.sent(raw/3, 0)
+	}
+	if tu.use != proto0500.EncodingS2 {
+		t.Errorf("%v after a moment of an idle path", tu.use)
+	}
+	for range 500 {
+		tu.packed(proto0500.EncodingS2, raw, raw/3, raw)
+		tu.sent(raw/3, 0)
+	}
+	if tu.use != asItIs {
+		t.Errorf("%v on a path that takes no time", tu.use)
+	}
+}
+
+// TestShortNoiseIsPassedOver: a stretch of noise of a few chunks does not cost many of the text behind it.
+func TestShortNoiseIsPassedOver(t *testing.T) {
+	const raw = 1 << 20
+	tu := newTuner()
+	missed := 0
+	for i := range 600 {
+		noise := i%20 < missesMax+1
+		e := tu.pick()
+		left := raw
+		if e != asItIs && !noise {
+			left = raw / 4
+		}
+		if e != asItIs {
+			tu.packed(e, raw, left, raw)
+		} else if !noise {
+			missed++
+		}
+		tu.sent(left, time.Duration(20*left))
+	}
+	if missed > 600/20*3 {
+		t.Errorf("%d chunks of text were not tried", missed)
 	}
 }
