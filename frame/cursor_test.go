@@ -63,3 +63,11 @@ func TestCursorTrailing(t *testing.T) {
 		t.Errorf("%v", c.Done())
 	}
 }
+
+func TestCursorOfNothing(t *testing.T) {
+	c := NewCursor("m", nil)
+	c.Expect("discriminant", 1)
+	if de, ok := errors.AsType[*DecodeError](c.Done()); !ok || de.Offset != 0 || de.Field != "discriminant" || !errors.Is(de, ErrTruncated) {
+		t.Errorf("%v", c.Done())
+	}
+}

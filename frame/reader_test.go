@@ -50,6 +50,22 @@ func TestReader(t *testing.T) {
 	}
 }
 
+// TestReaderDamaged: a bit that has changed on the way is found, wherever it is.
+func TestReaderDamaged(t *testing.T) {
+	stream, _ := frames(t, 40)
+	for i := range stream {
+		damaged := bytes.Clone(stream)
+		damaged[i] ^= 1
+		f, err := NewReader(bytes.NewReader(damaged), Default()).Next()
+		if ErrorKind(err) == "" || len(f.Message()) > 0 {
+			t.Fatalf("byte %d: a message of %d bytes, %v", i, len(f.Message()), err)
+		}
+		if i >= HeaderBytes && !errors.Is(err, ErrChecksum) {
+			t.Fatalf("byte %d: %v", i, err)
+		}
+	}
+}
+
 // TestReaderCut: the end of a stream is io.EOF between frames and nowhere else.
 func TestReaderCut(t *testing.T) {
 	stream, _ := frames(t, 5, 40)

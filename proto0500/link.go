@@ -6,8 +6,6 @@ import (
 	"math"
 
 	"github.com/zeebo/xxh3"
-
-	"ferry/frame"
 )
 
 // LinkBytes is the size of a link on the wire.
@@ -122,9 +120,6 @@ func LinkFrom(b []byte) Link {
 		ParentHash:     le.Uint64(b[24:]),
 	}
 }
-
-// ReadLink reads a link from a cursor.
-func ReadLink(c *frame.Cursor, field string) Link { return linkOf(c.Bytes(field, LinkBytes)) }
 
 // linkOf is the link of what a cursor found: its 32 bytes or nothing. It is small enough to be inlined.
 func linkOf(b []byte) (l Link) {
