@@ -42,6 +42,7 @@ type handOverRequest struct {
 	Resume  bool          `json:"resume,omitempty"` // wait until every open move has ended
 	Timeout time.Duration `json:"timeout"`          // nanoseconds
 	Limit   byteRate      `json:"limit,omitempty"`  // bytes a second
+	Wait    time.Duration `json:"wait,omitempty"`   // nanoseconds
 }
 
 type handOverCancel struct {
@@ -89,7 +90,7 @@ func (m *mover) handOver(ctx context.Context) (res moveResult, err error) {
 	var result *handOverLine
 	last, err := m.converse(ctx, handOverRequest{
 		Version: handOverVersion, Daemon: m.opts.daemon, To: m.opts.to, DryRun: m.opts.dryRun, Timeout: m.opts.timeout,
-		Limit: m.opts.limit,
+		Limit: m.opts.limit, Wait: m.opts.wait,
 	}, func(l handOverLine) error {
 		if l.Result != nil {
 			result = &l

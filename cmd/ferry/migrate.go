@@ -29,6 +29,7 @@ type migrateOptions struct {
 	resume  bool
 	timeout time.Duration
 	limit   byteRate
+	wait    time.Duration
 	quiet   bool
 	verbose bool
 }
@@ -65,6 +66,7 @@ source and target end the move by themselves as soon as they reach each other.`,
 	flags.BoolVar(&opts.resume, "resume", false, "settle every move that this orchestrator has begun and that has no end; --timeout is 10s then")
 	flags.DurationVar(&opts.timeout, "timeout", 30*time.Second, "give up a phase that makes no progress for so long")
 	flags.Var(&opts.limit, "limit", "send the snapshot at this `RATE` at most: 50MB/s, 20MiB/s; ferry pace changes it on the way")
+	flags.DurationVar(&opts.wait, "wait", 30*time.Second, "ask again for so long while the target is not ready, as when too much is on its way there; 0: do not")
 	flags.BoolVarP(&opts.quiet, "quiet", "q", false, "show no progress")
 	flags.BoolVarP(&opts.verbose, "verbose", "v", false, "log everything")
 	asJSON := jsonFlag(flags)
@@ -73,6 +75,8 @@ source and target end the move by themselves as soon as they reach each other.`,
 		switch {
 		case opts.timeout <= 0:
 			return usagef("--timeout must be above 0")
+		case opts.wait < 0:
+			return usagef("--wait must not be below 0")
 		case opts.resume && (opts.daemon != "" || opts.to != "" || opts.dryRun || opts.limit > 0):
 			return usagef("--resume is about every open move: it takes no --daemon, --to, --limit or --dry-run")
 		case opts.resume:
@@ -112,6 +116,7 @@ type mover struct {
 	stderr io.Writer
 	log    *slog.Logger
 	bar    func(from, to string) moveBar // nil: on stderr
+	again  bool                          // the target was asked before
 }
 
 // newMover checks who is to orchestrate and where to.
@@ -224,14 +229,41 @@ func (m *mover) drive(ctx context.Context, o *orchestrator.Orchestrator, f found
 	if err := f.silent[m.to.Name]; err != nil {
 		return res, fmt.Errorf("target %s does not answer: %w; start it with `ferry node`, or mend the way there", m.to.Name, err)
 	}
-	h, err := o.Migrate(ctx, orchestrator.Move{
-		Daemon: f.report.DaemonOrigin, Source: proto0500.NodeID(f.owner.ID()), Target: proto0500.NodeID(m.to.ID()), DryRun: m.opts.dryRun,
-		Timeout: m.opts.timeout, RateLimit: uint64(m.opts.limit),
-	})
-	if err != nil {
-		return res, err
+	return m.tryUntilReady(ctx, o, f)
+}
+
+// readyEvery is how often a target that is not ready is asked again.
+const readyEvery = time.Second
+
+// tryUntilReady makes the move, and tries again for a while where the target
+// says that it cannot take the daemon at the moment.
+func (m *mover) tryUntilReady(ctx context.Context, o *orchestrator.Orchestrator, f found) (res moveResult, err error) {
+	until := time.Now().Add(m.opts.wait)
+	told := ""
+	for {
+		h, err := o.Migrate(ctx, orchestrator.Move{
+			Daemon: f.report.DaemonOrigin, Source: proto0500.NodeID(f.owner.ID()), Target: proto0500.NodeID(m.to.ID()), DryRun: m.opts.dryRun,
+			Timeout: m.opts.timeout, RateLimit: uint64(m.opts.limit),
+		})
+		if err != nil {
+			return res, err
+		}
+		res, err = m.follow(ctx, h, f.owner, m.to, f.report)
+		left := time.Until(until)
+		if err != nil || !res.notReady || left <= 0 || ctx.Err() != nil {
+			return res, err
+		}
+		m.again = true
+		if res.Text != told { // once, and not every second
+			told = res.Text
+			fmt.Fprintf(m.stderr, "%s does not take %s now: %s; asking again for %v\n", m.to.Name, m.opts.daemon, res.Text, left.Round(time.Second))
+		}
+		select {
+		case <-time.After(min(readyEvery, left)):
+		case <-ctx.Done():
+			return res, nil
+		}
 	}
-	return m.follow(ctx, h, f.owner, m.to, f.report)
 }
 
 // settle brings what this orchestrator has begun and not ended to its end. last:
@@ -277,10 +309,16 @@ func (m *mover) follow(ctx context.Context, h *orchestrator.Handle, from, to clu
 	res := newMoveResult(m.opts.daemon, from, to, r)
 	stop := context.AfterFunc(ctx, h.Cancel)
 	defer stop()
-	if m.bar != nil {
-		watch(h, m.bar(from.Name, to.Name))
+	open := func() moveBar {
+		if m.bar != nil {
+			return m.bar(from.Name, to.Name)
+		}
+		return newMoveBar(m.stderr, m.opts.quiet, m.opts.daemon, from.Name, to.Name)
+	}
+	if m.again {
+		watch(h, &laterBar{open: open})
 	} else {
-		watch(h, newMoveBar(m.stderr, m.opts.quiet, m.opts.daemon, from.Name, to.Name))
+		watch(h, open())
 	}
 	result, err := h.Wait(context.WithoutCancel(ctx))
 	if err != nil {

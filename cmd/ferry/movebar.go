@@ -33,6 +33,27 @@ func newMoveBar(w io.Writer, quiet bool, daemon, from, to string) moveBar {
 	return &lineBar{w: w, what: fmt.Sprintf("%s %s → %s", daemon, from, to)}
 }
 
+// laterBar opens a bar once the target has said yes.
+type laterBar struct {
+	open func() moveBar
+	bar  moveBar
+}
+
+func (b *laterBar) show(p orchestrator.Progress) {
+	if b.bar == nil && p.Phase > migration.PhasePrepare {
+		b.bar = b.open()
+	}
+	if b.bar != nil {
+		b.bar.show(p)
+	}
+}
+
+func (b *laterBar) end() {
+	if b.bar != nil {
+		b.bar.end()
+	}
+}
+
 type noBar struct{}
 
 func (noBar) show(orchestrator.Progress) {}

@@ -39,7 +39,8 @@ type moveResult struct {
 	BlackoutMs float64            `json:"blackout_ms"`
 	Blackout   map[string]float64 `json:"blackout_parts_ms,omitempty"`
 
-	code int
+	code     int
+	notReady bool // refused for now: the same may succeed later
 }
 
 type laneResult struct {
@@ -98,6 +99,7 @@ func (r *moveResult) take(res orchestrator.Result) {
 		r.code = exitInDoubt
 	default:
 		r.code = exitFailed
+		r.notReady = res.Outcome == migration.OutcomeRefused && res.Reason.Retriable()
 		if res.Reason.Code == proto0500.CodeAlreadyMigrating {
 			r.Text = "another move of it is under way, which `ferry status` shows: wait until it has ended"
 		}

@@ -45,6 +45,8 @@ type nodeOptions struct {
 	seed    uint64
 	lanes   int
 	limit   byteRate
+	moves   int
+	bytes   size
 	tied    bool
 	verbose bool
 }
@@ -79,6 +81,8 @@ Ctrl-C or SIGTERM ends the node within 5 seconds. Its daemons are there again wh
 	flags.Uint64Var(&opts.seed, "fill-seed", 1, "the seed of --fill")
 	flags.IntVar(&opts.lanes, "lanes", 4, "how many streams carry a snapshot away from here")
 	flags.Var(&opts.limit, "limit", "send snapshots at this `RATE` at most, all moves together: 50MB/s, 20MiB/s")
+	flags.IntVar(&opts.moves, "incoming", 16, "how many daemons may be on their way here at once")
+	flags.Var(&opts.bytes, "incoming-bytes", "how much state may be on its way here at once (what the disk takes)")
 	flags.BoolVarP(&opts.verbose, "verbose", "v", false, "log everything")
 	flags.BoolVar(&opts.tied, "until-stdin-ends", false, "end when stdin does")
 	flags.Lookup("until-stdin-ends").Hidden = true // for whoever starts nodes and may be killed
@@ -87,6 +91,8 @@ Ctrl-C or SIGTERM ends the node within 5 seconds. Its daemons are there again wh
 		switch {
 		case opts.lanes < 1 || opts.lanes > lanesMax:
 			return usagef("--lanes must be from 1 to %d", lanesMax)
+		case opts.moves < 1:
+			return usagef("--incoming must be at least 1")
 		case opts.daemon == "" && (opts.create || opts.fill > 0):
 			return usagef("--create and --fill need --daemon")
 		}
@@ -147,7 +153,7 @@ func runNode(ctx context.Context, stderr io.Writer, opts nodeOptions) error {
 	host, err := daemon.New(daemon.Config{
 		Key: key, Dir: filepath.Join(dir, "daemons"), Journal: hook.journal(j), Resolver: file,
 		Kinds: []daemon.Kind{hook.kind(kv.Kind(kv.Options{FillBytes: int64(opts.fill), FillSeed: opts.seed}))}, Orchestrators: file.Orchestrators(),
-		Lanes: opts.lanes, RateLimit: uint64(opts.limit), Log: log,
+		Lanes: opts.lanes, RateLimit: uint64(opts.limit), AttemptsMax: opts.moves, IncomingBytesMax: int64(opts.bytes), Log: log,
 		OnAuthority: func(a daemon.Authority) {
 			log.Info("authority", "daemon", a.Name, "node", nodeName(file, a.Node), "epoch", a.Epoch)
 		},

@@ -356,7 +356,7 @@ func (s *orchestrating) serve(conn net.Conn) {
 // move makes a move for a client.
 func (s *orchestrating) move(ctx context.Context, req handOverRequest, out *lineWriter) (res moveResult, err error) {
 	m := &mover{
-		opts: migrateOptions{daemon: req.Daemon, to: req.To, dryRun: req.DryRun, timeout: req.Timeout, limit: req.Limit},
+		opts: migrateOptions{daemon: req.Daemon, to: req.To, dryRun: req.DryRun, timeout: req.Timeout, limit: req.Limit, wait: req.Wait},
 		file: s.file, me: s.me, key: s.key, stderr: noticeWriter{out}, log: s.log,
 		bar: func(from, to string) moveBar { return remoteBar{out, from, to} },
 	}

@@ -82,3 +82,33 @@ func TestPace(t *testing.T) {
 		t.Fatalf("exit %d: %s", end.code, end.stderr)
 	}
 }
+
+// TestNotReady: a target that has too much on its way is asked again for as long
+// as the command was told, and says why.
+func TestNotReady(t *testing.T) {
+	slow(t)
+	w := newWorld(t, "a", "b", "c", "o")
+	w.node("a", "--daemon", "orders", "--fill", "8MiB")
+	w.node("c", "--daemon", "users", "--fill", "1MiB")
+	w.node("b", "--incoming", "1", "--incoming-bytes", "64MiB")
+	first := w.transferring("orders", "b", "--limit", "64KiB/s")
+	const why = "NotReady: as many daemons are on their way here as it takes at once, 1"
+	if _, r := w.migrate(exitFailed, "users", "b", "--wait", "0"); !strings.Contains(r.stderr, "ferry: users: refused: "+why) {
+		t.Errorf("%s", r.stderr)
+	}
+	second := spawn(t, w.migrateArgs("users", "b", "--wait", "60s")...)
+	second.await("b does not take users now: " + why + "; asking again for 1m0s")
+	if r := command(t, "pace", "orders", "--cluster", w.path("o"), "--limit", "none"); r.code != exitDone {
+		t.Fatalf("pace: exit %d: %s", r.code, r.stderr)
+	}
+	for _, m := range []*proc{first, second} {
+		if end := m.exit(patience); end.code != exitDone {
+			t.Errorf("exit %d: %s", end.code, end.stderr)
+		}
+	}
+	if n := strings.Count(second.said(), "users c → b  prepare"); n != 1 {
+		t.Errorf("said %d times that it prepares: %s", n, second.said())
+	}
+	w.owner("orders", "b", "a")
+	w.owner("users", "b", "c")
+}
