@@ -148,6 +148,7 @@ func (s *steward) restoredReplica(in *inbound, rep *replica) {
 
 // transfer takes the source's announcement.
 func (s *steward) transfer(from proto0500.NodeID, sess *transport.Session, e frame.Epoch, t proto0500.Transfer) {
+	s.back(from, e)
 	if s.in == nil || s.in.epoch != e {
 		s.send(from, e, s.report())
 		return
@@ -242,6 +243,9 @@ func (s *steward) lost(peer proto0500.NodeID) {
 		return // outbound takes its session again, or ends the attempt
 	}
 	wait := s.patience()
+	if _, waits := s.losses.of[peer]; waits {
+		return // other processes under its key may come and go
+	}
 	if wait <= 0 {
 		_ = s.step(migration.PeerLost{Peer: peer})
 		return
@@ -255,14 +259,22 @@ func (s *steward) lost(peer proto0500.NodeID) {
 	time.AfterFunc(wait, func() {
 		s.post(func() {
 			if s.losses.of[peer] != n {
-				return // it came, and was lost again
+				return // it came back
 			}
 			delete(s.losses.of, peer)
-			if s.p.Epoch() == e && !s.h.live(peer) {
+			if s.p.Epoch() == e {
 				_ = s.step(migration.PeerLost{Peer: peer})
 			}
 		})
 	})
+}
+
+// back: a node that was lost has spoken of the attempt e. A session alone says
+// nothing: several processes may have one key.
+func (s *steward) back(from proto0500.NodeID, e frame.Epoch) {
+	if e == s.p.Epoch() {
+		delete(s.losses.of, from)
+	}
 }
 
 // patience is how long the attempt can do without another node.

@@ -85,12 +85,12 @@ func (o *outbound) shipChunks(ctx context.Context, sess *transport.Session, hell
 	lanes := min(o.h.cfg.Lanes, int(hello.LanesMax), int(queue.left), proto0500.LanesMax)
 	g, ctx := errgroup.WithContext(ctx)
 	for lane := range lanes {
-		g.Go(func() error { return o.shipLane(ctx, sess, uint8(lane), queue) })
+		g.Go(func() error { return o.shipLane(ctx, sess, hello, uint8(lane), queue) })
 	}
 	return g.Wait()
 }
 
-func (o *outbound) shipLane(ctx context.Context, sess *transport.Session, lane uint8, queue *chunkQueue) (err error) {
+func (o *outbound) shipLane(ctx context.Context, sess *transport.Session, hello proto0500.Hello, lane uint8, queue *chunkQueue) (err error) {
 	st, err := sess.OpenStream(ctx, transport.Lane, lane)
 	if err != nil {
 		return lostBy(err)
@@ -103,7 +103,7 @@ func (o *outbound) shipLane(ctx context.Context, sess *transport.Session, lane u
 	// A stream's Write does not know the context.
 	stop := context.AfterFunc(ctx, func() { st.Cancel(transport.CodeCanceled) })
 	defer stop()
-	buf := make([]byte, 0, o.chunker.FrameBytesMax())
+	p := snapshot.NewPacker(o.chunker, o.packing(hello))
 	for {
 		i, ok := queue.next()
 		if !ok {
@@ -112,26 +112,47 @@ func (o *outbound) shipLane(ctx context.Context, sess *transport.Session, lane u
 			}
 			return nil
 		}
-		f, digest, err := o.chunker.AppendFrame(buf[:0], o.epoch, i)
+		f, err := p.Frame(o.epoch, i)
 		if err != nil {
 			return err
 		}
 		// Before the write: what arrives though the write fails is not read again.
-		o.digests.Set(i, digest)
-		if err := o.paced.wait(ctx, len(f)); err != nil {
+		o.digests.Set(i, f.Digest)
+		begun := time.Now()
+		if err := o.paced.wait(ctx, len(f.Frame)); err != nil {
 			return err
 		}
-		if _, err := st.Write(f); err != nil {
+		if _, err := st.Write(f.Frame); err != nil {
 			return lostBy(err)
 		}
-		o.countChunk(lane, i, len(f))
+		p.Observe(len(f.Frame), time.Since(begun))
+		o.countChunk(lane, i, f)
 	}
 }
 
+// packing is what the target reads, and what this node wants.
+func (o *outbound) packing(hello proto0500.Hello) snapshot.PackerConfig {
+	cfg := snapshot.PackerConfig{Plain: hello.Features&proto0500.FeatureChunk == 0, Have: o.have}
+	if o.h.cfg.Compression == CompressionAuto {
+		cfg.Now = time.Now
+	}
+	return cfg
+}
+
+// countEncoding is by what a chunk's bytes are counted that did not travel as
+// they are.
+var countEncoding = map[proto0500.Encoding]proto0500.Counter{
+	proto0500.EncodingZeros: proto0500.CounterBytesZeros,
+	proto0500.EncodingS2:    proto0500.CounterBytesS2,
+	proto0500.EncodingZstd:  proto0500.CounterBytesZstd,
+	proto0500.EncodingHeld:  proto0500.CounterBytesHeld,
+}
+
 // countChunk counts a chunk that was written, as new or as sent again.
-func (o *outbound) countChunk(lane uint8, i uint32, wire int) {
-	bytes := uint64(o.chunker.ChunkBytes(i))
-	o.stats.add(proto0500.CounterBytesWire, uint64(wire))
+func (o *outbound) countChunk(lane uint8, i uint32, f snapshot.Packed) {
+	bytes := uint64(f.RawBytes)
+	o.stats.add(proto0500.CounterBytesWire, uint64(len(f.Frame)))
+	o.stats.add(proto0500.CounterBytesLanes, uint64(len(f.Frame)))
 	if o.written[i] {
 		o.stats.add(proto0500.CounterChunksResent, 1)
 		o.stats.add(proto0500.CounterBytesResent, bytes)
@@ -139,6 +160,9 @@ func (o *outbound) countChunk(lane uint8, i uint32, wire int) {
 	}
 	o.written[i] = true
 	o.stats.lane(lane, bytes)
+	if c, ok := countEncoding[f.Encoding]; ok {
+		o.stats.add(c, bytes)
+	}
 	if o.stats.add(proto0500.CounterBytesDone, bytes) == bytes {
 		o.tell() // the transfer has begun
 	}

@@ -47,6 +47,9 @@ type Config struct {
 	ChunkBytes uint32
 	// Lanes is how many streams carry a snapshot. 0: 4.
 	Lanes int
+	// Compression is what is done to chunks that are sent from here. Auto: what
+	// gets them to the target soonest, by measuring.
+	Compression Compression
 	// RateLimit bounds what this node sends of snapshots, in bytes a second, all
 	// moves together; each gets the same of it. Events and control messages are
 	// never held back. 0: no limit; otherwise at least RateLimitMin.
@@ -85,6 +88,17 @@ type Config struct {
 	Log *slog.Logger // nil: discarded
 }
 
+// Compression is how chunks are sent.
+type Compression uint8
+
+const (
+	// CompressionAuto compresses where that is faster than to send more.
+	CompressionAuto Compression = 0
+	// CompressionOff sends chunks as they are. What is all zeros, or lies at the
+	// target, is not sent even so.
+	CompressionOff Compression = 1
+)
+
 // Authority says which node serves a daemon from an epoch on.
 type Authority struct {
 	Name   string
@@ -114,6 +128,9 @@ func (c *Config) validate() error {
 	}
 	if c.RateLimit > 0 && c.RateLimit < RateLimitMin {
 		return fmt.Errorf("daemon: Config.RateLimit is %d, allowed are %d and more", c.RateLimit, RateLimitMin)
+	}
+	if c.Compression > CompressionOff {
+		return fmt.Errorf("daemon: Config.Compression is %d", c.Compression)
 	}
 	setDefault(&c.StateBytesMax, 1<<40)
 	setDefault(&c.AttemptsMax, 16)

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"testing"
@@ -105,7 +106,7 @@ func (d *diary) Apply(events []daemon.Event) error {
 	return nil
 }
 
-// state is padding u32, sum u64, then link(32), length u32 and payload of each event, then zeros.
+// state is padding u32, sum u64, then link(32), length u32 and payload of each event, then padding.
 func (d *diary) state() []byte {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -116,7 +117,11 @@ func (d *diary) state() []byte {
 		b = binary.LittleEndian.AppendUint32(e.link.Append(b), uint32(len(e.payload)))
 		b = append(b, e.payload...)
 	}
-	return append(b, make([]byte, d.padding)...)
+	// Noise: what is all zeros, or can be compressed, does not travel.
+	at := len(b)
+	b = append(b, make([]byte, d.padding)...)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(b[at:])
+	return b
 }
 
 func (d *diary) Snapshot() (daemon.Snapshot, error) {

@@ -79,6 +79,8 @@ func (t handler) Control(s *transport.Session, f frame.Frame) {
 		st.post(func() { st.peerProgress(from, epoch, m) })
 	case proto0500.Transfer:
 		st.post(func() { st.transfer(from, s, epoch, m) })
+	case proto0500.Have:
+		st.post(func() { st.have(from, epoch, m) })
 	case proto0500.TransferStatus:
 		st.post(func() { st.transferStatus(from, s, epoch, m) })
 	case proto0500.Rejected:

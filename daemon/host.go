@@ -361,7 +361,7 @@ func (h *Host) authority(name string, o proto0500.Origin, node proto0500.NodeID,
 // hello is what this node offers on every control stream.
 func (h *Host) hello() []byte {
 	b, err := proto0500.Hello{
-		Version: proto0500.HelloVersion, Features: proto0500.FeatureCDS1v3 | proto0500.FeaturePace,
+		Version: proto0500.HelloVersion, Features: proto0500.FeatureCDS1v3 | proto0500.FeaturePace | proto0500.FeatureChunk,
 		ChunkBytesMax: h.cfg.Limits.ChunkBytesMax, EventPayloadBytesMax: h.cfg.Limits.EventPayloadBytesMax,
 		MessageBytesMax: h.cfg.Limits.MessageBytesMax, LanesMax: uint8(h.cfg.Lanes), BootID: h.boot,
 	}.Append(nil, &h.cfg.Limits)

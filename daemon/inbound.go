@@ -139,10 +139,14 @@ func (in *inbound) open(t proto0500.Transfer) error {
 	if no := in.room.grow(t.Size); no != nil {
 		return errors.New(no.text)
 	}
+	// What is not written is zeros, and takes no room on the disk.
+	if err := in.state.f.Truncate(int64(t.StateSize)); err != nil {
+		return err
+	}
 	in.placer, err = snapshot.NewPlacer(snapshot.PlacerConfig{
 		Origin: in.origin, SeqThrough: t.SeqThrough, Version: version,
 		Size: int64(t.Size), StateSize: int64(t.StateSize), ChunkBytes: t.ChunkSize,
-		State: in.state, Limits: in.h.cfg.Limits, SizeMax: in.h.cfg.StateBytesMax,
+		State: in.state, StateZeroed: true, Limits: in.h.cfg.Limits, SizeMax: in.h.cfg.StateBytesMax,
 		AfterBytes: in.state.writeback,
 	})
 	if err != nil {
@@ -168,22 +172,18 @@ func (in *inbound) serveLane(st *transport.Stream, r *frame.Reader, f frame.Fram
 	case <-in.ctx.Done():
 		return context.Cause(in.ctx)
 	}
+	unpacker := snapshot.NewUnpacker(in.placer, nil)
 	for {
-		var m proto0500.SnapshotReady
-		if err := m.Decode(f.Message(), &in.h.cfg.Limits); err != nil {
-			return err
-		}
-		if f.Epoch() != in.epoch || m.DaemonOrigin != in.origin {
-			return fmt.Errorf("chunk of daemon %016x, epoch %d in a lane of %016x, %d", m.DaemonOrigin, f.Epoch(), in.origin, in.epoch)
-		}
 		// What comes twice, over an old session and a new one, counts once.
-		fresh, err := in.placer.Place(&m)
+		bytes, fresh, err := in.place(unpacker, f)
 		if err != nil {
-			in.s.fail(in.ctx, in.epoch, fmt.Errorf("chunk: %w", err))
+			if _, ok := errors.AsType[*snapshot.ChunkError](err); ok {
+				in.s.fail(in.ctx, in.epoch, fmt.Errorf("chunk: %w", err))
+			}
 			return err
 		}
 		if fresh {
-			in.stats.lane(st.Lane(), uint64(len(m.SnapshotBytes)))
+			in.stats.lane(st.Lane(), uint64(bytes))
 			in.stats.add(proto0500.CounterBytesWire, uint64(frame.HeaderBytes+len(f.Message())))
 		}
 		if in.placer.Done() {
@@ -199,6 +199,36 @@ func (in *inbound) serveLane(st *transport.Stream, r *frame.Reader, f frame.Fram
 			return err
 		}
 	}
+}
+
+// place puts the chunk of a frame where it belongs; it stands for so many bytes.
+func (in *inbound) place(u *snapshot.Unpacker, f frame.Frame) (bytes int, fresh bool, err error) {
+	msg, lim := f.Message(), &in.h.cfg.Limits
+	if len(msg) > 0 && proto0500.Kind(msg[0]) == proto0500.KindChunk {
+		var m proto0500.Chunk
+		if err = m.Decode(msg, lim); err == nil {
+			err = in.mine(m.DaemonOrigin, f.Epoch())
+		}
+		if err == nil {
+			fresh, err = u.Place(&m)
+		}
+		return int(m.RawLen), fresh, err
+	}
+	var m proto0500.SnapshotReady
+	if err = m.Decode(msg, lim); err == nil {
+		err = in.mine(m.DaemonOrigin, f.Epoch())
+	}
+	if err == nil {
+		fresh, err = in.placer.Place(&m)
+	}
+	return len(m.SnapshotBytes), fresh, err
+}
+
+func (in *inbound) mine(o proto0500.Origin, e frame.Epoch) error {
+	if e != in.epoch || o != in.origin {
+		return fmt.Errorf("chunk of daemon %016x, epoch %d in a lane of %016x, %d", o, e, in.origin, in.epoch)
+	}
+	return nil
 }
 
 // laneEnded: where one has broken while its session lives, the source is told

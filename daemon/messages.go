@@ -9,6 +9,7 @@ import (
 	"ferry/internal/drive"
 	"ferry/migration"
 	"ferry/proto0500"
+	"ferry/snapshot"
 	"ferry/transport"
 )
 
@@ -17,6 +18,7 @@ func (s *steward) frame(f migration.Frame) {
 	if _, ok := f.Message.(proto0500.ActivateAck); ok {
 		s.activated(f)
 	}
+	s.back(f.From, f.Epoch)
 	s.alarm(f)
 	before := s.p.Record()
 	_ = s.step(f)
@@ -125,6 +127,17 @@ func (s *steward) describe(d drive.Descriptor) error {
 	return nil
 }
 
+// havesMax bounds what is kept of Have: beyond it digests are forgotten.
+const havesMax = snapshot.HaveDigestsMax / proto0500.HaveDigestsMax
+
+func (s *steward) have(from proto0500.NodeID, e frame.Epoch, m proto0500.Have) {
+	out := s.out
+	if out == nil || out.epoch != e || out.target != from || m.SeqThrough != out.base.Seq || len(out.haves) == havesMax {
+		return
+	}
+	out.haves = append(out.haves, m)
+}
+
 func (s *steward) transferStatus(from proto0500.NodeID, sess *transport.Session, e frame.Epoch, m proto0500.TransferStatus) {
 	if s.out == nil || s.out.epoch != e || s.out.target != from {
 		return
@@ -134,7 +147,8 @@ func (s *steward) transferStatus(from proto0500.NodeID, sess *transport.Session,
 	case <-status:
 	default:
 	}
-	status <- targetStatus{sess, m}
+	status <- targetStatus{sess, s.out.haves, m}
+	s.out.haves = nil
 }
 
 // rejected: a peer refused what we sent. In an attempt with that peer this ends

@@ -47,8 +47,9 @@ type outbound struct {
 	digests   *snapshot.Digests // of the chunks that were read
 	written   []bool            // by chunk: it went out whole
 	closeSnap func() error
-	confirmed bool   // the target has every chunk
-	arrived   uint64 // chunks and events that it had when it was last asked
+	confirmed bool              // the target has every chunk
+	have      *snapshot.HaveSet // chunks that it has from before
+	arrived   uint64            // chunks and events that it had when it was last asked
 
 	sent eventsSent // owned by shipEvents
 
@@ -58,6 +59,8 @@ type outbound struct {
 
 	cancel context.CancelCauseFunc
 	done   chan struct{} // closed when run's goroutine has ended
+
+	haves []proto0500.Have // the steward's: what the target has from before, until its status comes
 
 	peer atomic.Uint64 // sum of what the target has counted
 }

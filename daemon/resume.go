@@ -8,6 +8,7 @@ import (
 
 	"ferry/identity"
 	"ferry/proto0500"
+	"ferry/snapshot"
 	"ferry/transport"
 )
 
@@ -138,7 +139,8 @@ func (o *outbound) sessionBy(ctx context.Context, until time.Time, wait *time.Du
 
 // targetStatus is an answer to Transfer, and the session it came over.
 type targetStatus struct {
-	sess *transport.Session
+	sess  *transport.Session
+	haves []proto0500.Have // that came before it
 	proto0500.TransferStatus
 }
 
@@ -162,6 +164,7 @@ func (o *outbound) answer(ctx context.Context, sess *transport.Session, again <-
 		select {
 		case s := <-o.status:
 			if s.sess == sess && s.SeqThrough == o.base.Seq {
+				o.takeHaves(s.haves)
 				return s.TransferStatus, nil
 			}
 		case <-again:
@@ -177,6 +180,17 @@ func (o *outbound) answer(ctx context.Context, sess *transport.Session, again <-
 		case <-ctx.Done():
 			return proto0500.TransferStatus{}, context.Cause(ctx)
 		}
+	}
+}
+
+// takeHaves is what need not be sent but by its digest.
+func (o *outbound) takeHaves(haves []proto0500.Have) {
+	if len(haves) == 0 {
+		return
+	}
+	o.have = snapshot.NewHaveSet(0)
+	for i := range haves {
+		o.have.Add(&haves[i])
 	}
 }
 

@@ -88,7 +88,8 @@ func TestKillTarget(t *testing.T) {
 	w.checkLog("b", "orders", records)
 }
 
-// A path that goes silent is noticed like a target that dies.
+// A path that goes silent is noticed like a target that dies. If the way through
+// the orchestrator is found in time, the move goes on there.
 func TestPathGoesSilent(t *testing.T) {
 	slow(t)
 	w := newWorld(t, "a", "b", "o")
@@ -98,6 +99,16 @@ func TestPathGoesSilent(t *testing.T) {
 	m := w.transferring("orders", "b")
 	there.swallow()
 	back.swallow()
+	cut := time.Now()
+	r := m.exit(2 * noticed)
+	if took := time.Since(cut); r.code != exitDone && took > noticed {
+		t.Errorf("noticed after %v", took)
+	}
+	if r.code == exitDone {
+		w.owner("orders", "b", "a")
+		w.serving("b", "orders")
+		return
+	}
 	wantRolledBack(t, m, noticed, "lost")
 	w.serving("a", "orders")
 }

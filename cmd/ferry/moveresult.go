@@ -31,6 +31,7 @@ type moveResult struct {
 	RateLimit  uint64             `json:"rate_limit,omitempty"` // the last one, bytes a second
 	Chunks     uint64             `json:"chunks"`
 	Events     uint64             `json:"events_shipped"`
+	Encoded    encodedResult      `json:"encoded"`
 	Resumes    uint64             `json:"resumes"` // of a broken connection
 	Resent     resentResult       `json:"sent_again"`
 	Lanes      []laneResult       `json:"lanes"`
@@ -47,6 +48,16 @@ type laneResult struct {
 	Lane   int    `json:"lane"`
 	Bytes  uint64 `json:"bytes"`
 	Chunks uint64 `json:"chunks"`
+}
+
+// encodedResult is how the chunks travelled: the frames' bytes, and of the
+// snapshot's bytes those that did not go as they are.
+type encodedResult struct {
+	Frames uint64 `json:"frames"`
+	Zeros  uint64 `json:"zeros"`
+	S2     uint64 `json:"s2"`
+	Zstd   uint64 `json:"zstd"`
+	Held   uint64 `json:"held"` // the target had them already
 }
 
 // resentResult is what a broken connection cost; it is in no other count but
@@ -129,6 +140,10 @@ func (r *moveResult) count(s, t orchestrator.Counters) {
 	r.BytesWire = s[proto0500.CounterBytesWire]
 	r.Events = s[proto0500.CounterEventsSent]
 	r.RateLimit = s[proto0500.CounterRateLimit]
+	r.Encoded = encodedResult{
+		s[proto0500.CounterBytesLanes], s[proto0500.CounterBytesZeros], s[proto0500.CounterBytesS2],
+		s[proto0500.CounterBytesZstd], s[proto0500.CounterBytesHeld],
+	}
 	r.Resumes = s[proto0500.CounterResumes]
 	r.Resent = resentResult{
 		s[proto0500.CounterChunksResent], s[proto0500.CounterBytesResent], s[proto0500.CounterEventsResent],
