@@ -55,12 +55,16 @@ const (
 	dialTimeoutDefault  = 3 * time.Second
 	lanesDefault        = 4
 	connectionsDefault  = 2
-	streamWindowDefault = 4 << 20
-	connWindowDefault   = 16 << 20
+	streamWindowDefault = 1 << 20
+	bulkWindowDefault   = 128 << 20
 	controlQueueDefault = 1024
 
-	lanesMax       = 32
-	connectionsMax = 32
+	// sharedConnWindow is recommended to callers for a connection of theirs, on which lanes run too.
+	sharedConnWindow = 16 << 20
+
+	lanesMax           = 32
+	connectionsMax     = 32
+	connectionsMaxMost = 16 // the default of ConnectionsMax
 
 	// streamsMax bounds the streams that a peer may have open on one connection of ours.
 	streamsMax = 64
@@ -98,15 +102,27 @@ type Config struct {
 	IdleTimeout time.Duration // of silence, after which a peer is lost; 5 s
 	DialTimeout time.Duration // for a dial and its handshake, or for what a peer must say first; 3 s
 
-	Lanes       int // how many lanes Lanes() recommends; 4, at most 32
-	Connections int // further connections over which lanes are spread; 2, at most 32; negative: none
+	// Lanes is how many lanes a transfer begins with, by Lanes() and in Spread; 4, at most 32.
+	Lanes int
+	// Connections is how many further connections a session keeps for lanes; 2, at most 32; negative: none, and lanes
+	// share the control connection. ConnectionsMax is how many there may be while lanes are spread over more of them
+	// (Session.Spread); 16, or Connections where that is more.
+	Connections    int
+	ConnectionsMax int
 
 	// StreamWindow and ConnWindow are how many bytes a peer may have sent that nobody has read, per stream and per
-	// connection; 4 MiB and 16 MiB. ConnWindow must be at least four times StreamWindow: on the control connection
-	// either side keeps at most controlStreamsMax streams of its own beside the control stream, so that streams nobody
-	// reads cannot use up the connection and stop control.
+	// connection; 1 MiB, and four times that, which is the least allowed: on the control connection a peer that keeps
+	// to the rules has the control stream, one stream of its own beside it and one of ours to answer on, or instead of a
+	// further connection one lane. So streams that nobody reads cannot use up the connection and stop control. Neither
+	// window grows. A grown one follows how quickly streams are read, and would be small exactly where one is not
+	// read; and while a connection shakes hands nobody knows yet which streams it will carry.
 	StreamWindow int
 	ConnWindow   int
+
+	// BulkWindow bounds the sum of ConnWindow over the further connections of all sessions, whatever their number, but
+	// that each session may have one; 128 MiB. More are refused with ErrOverload. What may really lie unread is a
+	// quarter of it, as long as each connection carries one lane.
+	BulkWindow int
 
 	// ControlQueue is how many frames may wait for a peer before it counts as too slow and its session is closed; 1024.
 	ControlQueue int
@@ -137,9 +153,11 @@ func (c *Config) validate() error {
 	setDefault(&c.Lanes, lanesDefault)
 	setDefault(&c.Connections, connectionsDefault)
 	setDefault(&c.StreamWindow, streamWindowDefault)
-	setDefault(&c.ConnWindow, max(connWindowDefault, 4*c.StreamWindow))
+	setDefault(&c.ConnWindow, 4*c.StreamWindow)
+	setDefault(&c.BulkWindow, bulkWindowDefault)
 	setDefault(&c.ControlQueue, controlQueueDefault)
 	c.Connections = max(c.Connections, 0)
+	setDefault(&c.ConnectionsMax, max(c.Connections, connectionsMaxMost))
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -150,6 +168,11 @@ func (c *Config) validate() error {
 		return fmt.Errorf("transport: Config.Lanes is %d, allowed are 1 to %d", c.Lanes, lanesMax)
 	case c.Connections > connectionsMax:
 		return fmt.Errorf("transport: Config.Connections is %d, allowed are at most %d", c.Connections, connectionsMax)
+	case c.ConnectionsMax < c.Connections || c.ConnectionsMax > connectionsMax:
+		return fmt.Errorf("transport: Config.ConnectionsMax is %d, allowed are Connections, which is %d, to %d",
+			c.ConnectionsMax, c.Connections, connectionsMax)
+	case c.BulkWindow < 0:
+		return fmt.Errorf("transport: Config.BulkWindow is %d", c.BulkWindow)
 	case c.StreamWindow < 0 || c.ConnWindow < 4*c.StreamWindow:
 		return fmt.Errorf("transport: Config.ConnWindow is %d, less than four times StreamWindow, which is %d",
 			c.ConnWindow, c.StreamWindow)
@@ -158,6 +181,9 @@ func (c *Config) validate() error {
 	}
 	return nil
 }
+
+// bulkMax is how many further connections BulkWindow allows.
+func (c *Config) bulkMax() int64 { return int64(c.BulkWindow / c.ConnWindow) }
 
 func setDefault[T int | time.Duration](v *T, d T) {
 	if *v == 0 {
@@ -174,7 +200,7 @@ func QUICConfig() *quic.Config {
 	setDefault(&c.IdleTimeout, idleTimeoutDefault)
 	setDefault(&c.DialTimeout, dialTimeoutDefault)
 	setDefault(&c.StreamWindow, streamWindowDefault)
-	setDefault(&c.ConnWindow, connWindowDefault)
+	setDefault(&c.ConnWindow, sharedConnWindow)
 	q := c.quic()
 	q.MaxIncomingStreams = 2 * streamsMax
 	q.MaxIncomingUniStreams = 0 // quic-go's default
@@ -186,12 +212,10 @@ func (c *Config) quic() *quic.Config {
 		// A dial ends at DialTimeout by its context, which knows better what to say.
 		HandshakeIdleTimeout: 2 * c.DialTimeout,
 
-		MaxIdleTimeout:             c.IdleTimeout,
-		KeepAlivePeriod:            c.KeepAlive,
-		MaxStreamReceiveWindow:     uint64(c.StreamWindow),
-		InitialStreamReceiveWindow: uint64(min(c.StreamWindow, 512<<10)),
-		// From the start, not grown to it: a grown window follows how quickly streams are read, and would be small
-		// exactly where one is not read.
+		MaxIdleTimeout:                 c.IdleTimeout,
+		KeepAlivePeriod:                c.KeepAlive,
+		InitialStreamReceiveWindow:     uint64(c.StreamWindow),
+		MaxStreamReceiveWindow:         uint64(c.StreamWindow),
 		InitialConnectionReceiveWindow: uint64(c.ConnWindow),
 		MaxConnectionReceiveWindow:     uint64(c.ConnWindow),
 		MaxIncomingStreams:             streamsMax,

@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/quic-go/quic-go"
 
@@ -41,6 +42,7 @@ type Endpoint struct {
 	links    map[*quic.Conn]*link           // every connection in use
 	dials    map[string]*dialing
 	splices  int
+	bulk     atomic.Int64 // further connections; changed under mu
 
 	splice func(a, b *Stream) // what a relay does; tests put a forging one here
 }

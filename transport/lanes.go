@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -19,10 +20,14 @@ import (
 // lane first wants one, by whichever side opens it. On a lossy path this is what makes lanes faster than one stream;
 // on every path it keeps bulk out of the control connection's windows.
 //
+// The first Config.Connections of them stay as long as the session, and both sides open lanes on them. Those beyond are
+// passing: only who has dialed opens lanes there, and closes the connection when the last of these has ended, which
+// frees its place in Config.BulkWindow.
+//
 // A further connection begins with a stream of kind join, which stays open as long as the connection:
 //
 //	off size field
-//	  0    8  prefix   kind join
+//	  0    8  prefix   kind join; its lane is 1 where the connection is passing, else 0
 //	  8   16  token    of the session
 //
 // and the acceptor answers with one byte, joinOK, or closes the connection with the reason.
@@ -36,6 +41,9 @@ const controlStreamsMax = 1
 // furtherMax bounds the further connections of a session, when the peer adds one: either side may dial connectionsMax.
 const furtherMax = 2 * connectionsMax
 
+// errBulkFull: Config.BulkWindow has no room for another further connection.
+var errBulkFull = fmt.Errorf("%w: no window is left for another connection", ErrOverload)
+
 // direct carries a session over QUIC connections to the peer itself.
 type direct struct {
 	e        *Endpoint
@@ -45,8 +53,7 @@ type direct struct {
 
 	mu     sync.Mutex
 	shutUp bool
-	slots  []*slot // Config.Connections, made when first used
-	taken  int     // further connections so far, dead ones too
+	slots  []*slot // Config.ConnectionsMax, made when first used
 	links  []*link // further connections, also the peer's
 }
 
@@ -59,12 +66,16 @@ type slot struct {
 
 func (c *direct) rtt() time.Duration { return c.control.conn.ConnectionStats().SmoothedRTT }
 
-func (c *direct) open(ctx context.Context, pre prefix, slot uint8, bulk bool) (pipe, uint8, func(), error) {
+func (c *direct) open(ctx context.Context, pre prefix, at place) (pipe, uint8, func(), error) {
 	l := c.control
 	var onEnd func()
-	if bulk || !l.enterOwn(controlStreamsMax) {
-		if further := c.further(ctx, int(slot)); further != nil {
-			l = further
+	if at.bulk || !l.enterOwn(controlStreamsMax) {
+		further, err := c.further(ctx, at)
+		if err != nil {
+			return nil, 0, nil, err
+		}
+		if further != nil {
+			l, onEnd = further, func() { c.leave(further) }
 		}
 	} else {
 		onEnd = l.leaveOwn
@@ -99,55 +110,96 @@ func (l *link) open(ctx context.Context, head []byte, kind Kind) (quicPipe, erro
 	return p, nil
 }
 
-// further gives the connection for the n-th lane, or nil: then the control connection has to do.
-func (c *direct) further(ctx context.Context, n int) *link {
+// further gives the connection in a slot, to be left again, or another one where that cannot be had. With nil the control
+// connection has to do.
+func (c *direct) further(ctx context.Context, at place) (*link, error) {
 	c.mu.Lock()
 	c.makeSlots()
 	if len(c.slots) == 0 {
 		c.mu.Unlock()
-		return nil
+		return nil, nil
 	}
-	sl := c.slots[n%len(c.slots)]
+	n := int(at.slot) % len(c.slots)
+	sl := c.slots[n]
 	c.mu.Unlock()
 	select {
 	case sl.lock <- struct{}{}:
 		defer func() { <-sl.lock }()
 	case <-ctx.Done():
-		return nil // and opening on the control connection fails for the same reason
+		return nil, ctx.Err()
 	}
 	c.mu.Lock()
 	l, failed := sl.l, sl.failed
+	used := l.enterUse()
 	c.mu.Unlock()
-	if l != nil && l.alive() {
-		return l
+	if used {
+		return l, nil
 	}
-	if failed || !c.dialable {
-		return nil
+	err := fmt.Errorf("%w: the peer takes no further connections", ErrNoPath)
+	if c.dialable && !failed {
+		l, err = c.dialFurther(ctx, n >= c.e.cfg.Connections)
 	}
-	l, err := c.dialFurther(ctx)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err != nil {
-		if ctx.Err() == nil && c.s.Err() == nil {
-			sl.failed = true
-			c.e.cfg.Log.Warn("no further connection for lanes, they share the control connection",
-				slog.String("peer", nodeName(c.s.peer, c.s.name, c.s.addr)), slog.Any("cause", err))
-		}
-		return nil
+	switch {
+	case err == nil:
+		sl.l = l
+		return l, nil
+	case c.dialable && !failed && ctx.Err() == nil && c.s.Err() == nil:
+		// A place in somebody's BulkWindow may be free again the next time.
+		why, _ := explain(err)
+		sl.failed = !errors.Is(why, ErrOverload)
+		c.e.cfg.Log.Info("no further connection for lanes, they share those that there are",
+			slog.String("peer", nodeName(c.s.peer, c.s.name, c.s.addr)), slog.Any("cause", why))
 	}
-	sl.l = l
-	return l
+	if at.own {
+		return nil, err
+	}
+	for _, other := range c.slots {
+		if other.l.enterUse() {
+			return other.l, nil
+		}
+	}
+	return nil, nil
+}
+
+// enterUse counts a stream of ours on a further connection; false when there is none to be had.
+func (l *link) enterUse() bool {
+	return l != nil && l.alive() && l.enterOwn(math.MaxInt)
+}
+
+// leave ends the use of a further connection, and with the last one a passing connection itself. Whose stream has ended
+// in both directions has all its bytes delivered, or has given them up.
+func (c *direct) leave(l *link) {
+	c.mu.Lock()
+	l.leaveOwn()
+	idle := l.passing && l.ownStreams() == 0
+	if idle {
+		for _, sl := range c.slots {
+			if sl.l == l {
+				sl.l = nil
+			}
+		}
+	}
+	c.mu.Unlock()
+	if idle {
+		l.close(CodeCanceled, "") // where a stream was reset, that may overtake the reset: it says the same
+	}
 }
 
 func (c *direct) makeSlots() {
-	if c.slots == nil && c.control.owned {
-		for range c.e.cfg.Connections {
+	if c.slots == nil && c.control.owned && c.e.cfg.Connections > 0 {
+		for range c.e.cfg.ConnectionsMax {
 			c.slots = append(c.slots, &slot{lock: make(chan struct{}, 1)})
 		}
 	}
 }
 
-func (c *direct) dialFurther(ctx context.Context) (*link, error) {
+// dialFurther gives a connection that is in use already.
+func (c *direct) dialFurther(ctx context.Context, passing bool) (*link, error) {
+	if !c.room() {
+		return nil, errBulkFull
+	}
 	ctx, cancel := context.WithTimeout(ctx, c.e.cfg.DialTimeout)
 	defer cancel()
 	stop := context.AfterFunc(c.s.ctx, cancel)
@@ -164,6 +216,8 @@ func (c *direct) dialFurther(ctx context.Context) (*link, error) {
 		return nil, err
 	}
 	l.claim()
+	l.passing = passing
+	l.enterUse()
 	if err := l.sayJoin(ctx, c.s.token); err != nil {
 		l.fail(err)
 		return nil, err
@@ -180,8 +234,24 @@ func (c *direct) dialFurther(ctx context.Context) (*link, error) {
 	return l, nil
 }
 
+// room says whether the session may have another further connection: its first one in any case.
+func (c *direct) room() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.forgetDead()
+	return len(c.links) == 0 || c.e.bulk.Load() < c.e.cfg.bulkMax()
+}
+
+func (c *direct) forgetDead() {
+	c.links = slices.DeleteFunc(c.links, func(l *link) bool { return !l.alive() })
+}
+
 func (l *link) sayJoin(ctx context.Context, t token) error {
-	p, err := l.open(ctx, append(prefix{kind: join}.append(nil), t[:]...), join)
+	pre := prefix{kind: join}
+	if l.passing {
+		pre.lane = 1
+	}
+	p, err := l.open(ctx, append(pre.append(nil), t[:]...), join)
 	if err != nil {
 		return err
 	}
@@ -226,30 +296,62 @@ func (l *link) acceptJoin(p quicPipe) error {
 	return p.SetDeadline(time.Time{})
 }
 
-// take makes l a connection of the session. One that the peer has dialed serves our lanes too, in an empty place.
+// take makes l a connection of the session. One that the peer has dialed to stay serves our lanes too, in an empty slot.
 func (c *direct) take(l *link, joined bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.shutUp {
 		return c.s.error(ErrClosed, false)
 	}
-	c.links = slices.DeleteFunc(c.links, func(l *link) bool { return !l.alive() })
-	if joined {
-		if len(c.links) >= furtherMax {
-			return fmt.Errorf("%w: more than %d further connections", ErrOverload, furtherMax)
-		}
+	c.forgetDead()
+	if joined && len(c.links) >= furtherMax {
+		return fmt.Errorf("%w: more than %d further connections", ErrOverload, furtherMax)
+	}
+	if !c.e.enterBulk(l, len(c.links) == 0) {
+		return errBulkFull
+	}
+	if joined && !l.passing {
 		c.makeSlots()
-		for _, sl := range c.slots {
+		for _, sl := range c.slots[:min(len(c.slots), c.e.cfg.Connections)] {
 			if sl.l == nil || !sl.l.alive() {
 				sl.l = l
 				break
 			}
 		}
 	}
-	c.taken++
-	l.index = uint8(min(c.taken, 255))
+	// The lowest number that is free: a relay chooses the next leg's connection by it.
+	for l.index = 1; slices.ContainsFunc(c.links, func(o *link) bool { return o.index == l.index }); l.index++ {
+	}
 	c.links = append(c.links, l)
 	return nil
+}
+
+// enterBulk counts a further connection against BulkWindow until it is closed. The first of a session always fits.
+func (e *Endpoint) enterBulk(l *link, first bool) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.links[l.conn] != l || !first && e.bulk.Load() >= e.cfg.bulkMax() {
+		return false
+	}
+	l.bulk = true
+	e.bulk.Add(1)
+	return true
+}
+
+func (c *direct) traffic() (t traffic) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.forgetDead()
+	for _, l := range c.links {
+		stats := l.conn.ConnectionStats()
+		t.connections++
+		t.bytes += stats.BytesSent - min(stats.BytesLost, stats.BytesSent)
+		t.rtt = max(t.rtt, stats.SmoothedRTT)
+		if t.minRTT == 0 || stats.MinRTT > 0 && stats.MinRTT < t.minRTT {
+			t.minRTT = stats.MinRTT
+		}
+	}
+	return t
 }
 
 func (c *direct) shut(code Code, reason string) {

@@ -18,7 +18,10 @@ type link struct {
 	conn  *quic.Conn
 	owned bool  // ours to close and to accept streams on: not in (c)
 	index uint8 // 0: control connection
-	ch    channel
+	// passing: a further connection that its dialer closes when its streams there have ended. Set before the link is
+	// shared.
+	passing bool
+	ch      channel
 
 	// ready is closed when it is clear which session the link belongs to, or that there is none.
 	ready   chan struct{}
@@ -30,6 +33,8 @@ type link struct {
 	mu      sync.Mutex
 	claimed bool // a control stream or a join is under way, or was
 	own     int  // streams of ours that a user has open here
+
+	bulk bool // counted in Endpoint.bulk; under Endpoint.mu
 }
 
 // newLink registers a connection; only one link may be on it.
@@ -85,6 +90,9 @@ func (l *link) close(code Code, reason string) {
 	if l.e.links[l.conn] == l {
 		delete(l.e.links, l.conn)
 		close(l.gone)
+		if l.bulk {
+			l.e.bulk.Add(-1)
+		}
 	}
 	l.e.mu.Unlock()
 }
@@ -115,6 +123,12 @@ func (l *link) leaveOwn() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.own--
+}
+
+func (l *link) ownStreams() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.own
 }
 
 func (l *link) alive() bool { return l.conn.Context().Err() == nil }
@@ -182,11 +196,12 @@ func (l *link) dispatch(pre prefix, p quicPipe) error {
 			prioritize(p.Stream, Control)
 			err = l.accept(p)
 		} else {
+			l.passing = pre.lane == 1
 			err = l.acceptJoin(p)
 		}
 		if err != nil {
 			why, _ := explain(err)
-			if e, ok := errors.AsType[*SessionError](err); !ok || !e.Remote {
+			if e, ok := errors.AsType[*SessionError](err); (!ok || !e.Remote) && !errors.Is(err, errBulkFull) {
 				l.e.cfg.Log.Warn("connection refused", slog.String("addr", l.conn.RemoteAddr().String()),
 					slog.String("stream", pre.kind.String()), slog.Any("cause", why))
 			}

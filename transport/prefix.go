@@ -48,7 +48,7 @@ const (
 //	  0    5  magic     "FRY", 0x05, 0x00
 //	  5    1  version   1
 //	  6    1  kind      Kind
-//	  7    1  lane      number of the lane; 0 for the other kinds
+//	  7    1  lane      number of the lane; of a join 1 where the connection is passing; 0 for the other kinds
 type prefix struct {
 	kind Kind
 	lane uint8
@@ -75,7 +75,7 @@ func parsePrefix(b []byte) (prefix, error) {
 	p := prefix{kind: Kind(b[6]), lane: b[7]}
 	switch p.kind {
 	case Control, Events, Relay, join:
-		if p.lane != 0 {
+		if p.lane > 1 || p.lane == 1 && p.kind != join {
 			return prefix{}, fmt.Errorf("%w: a stream of kind %v with lane %d", ErrMalformed, p.kind, p.lane)
 		}
 	case Lane:

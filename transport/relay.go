@@ -52,8 +52,8 @@ func parseRelayHeader(b [relayHeaderBytes]byte) (relayHeader, error) {
 }
 
 // openRelay opens a stream of kind Relay on a session.
-func (s *Session) openRelay(ctx context.Context, h relayHeader, slot uint8) (*Stream, error) {
-	st, err := s.open(ctx, prefix{kind: Relay}, slot, h.bulk)
+func (s *Session) openRelay(ctx context.Context, h relayHeader, at place) (*Stream, error) {
+	st, err := s.open(ctx, prefix{kind: Relay}, at)
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +119,8 @@ func (e *Endpoint) spliceTo(from *Stream, h relayHeader) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNoPath, err)
 	}
-	to, err := s.openRelay(ctx, relayHeader{node: from.Peer(), role: roleSpliced, bulk: h.bulk}, from.conn)
+	to, err := s.openRelay(ctx, relayHeader{node: from.Peer(), role: roleSpliced, bulk: h.bulk},
+		place{bulk: h.bulk, slot: max(from.conn, 1) - 1})
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNoPath, err)
 	}

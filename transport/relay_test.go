@@ -306,7 +306,7 @@ func TestRelayCutsShort(t *testing.T) {
 // A relay that says that its own stream comes from a is found out by the key inside.
 func TestRelayImpersonates(t *testing.T) {
 	a, b, o := relayWorld(t, nil)
-	st, err := o.session(b).openRelay(t.Context(), relayHeader{node: a.ID(), role: roleSpliced}, 0)
+	st, err := o.session(b).openRelay(t.Context(), relayHeader{node: a.ID(), role: roleSpliced}, place{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,10 +31,12 @@ type relayed struct {
 
 func (r *relayed) rtt() time.Duration { return r.via.RTT() }
 
+func (r *relayed) traffic() traffic { return r.via.carrier.traffic() }
+
 func (r *relayed) shut(Code, string) {} // it has streams only
 
-func (r *relayed) open(ctx context.Context, pre prefix, slot uint8, bulk bool) (pipe, uint8, func(), error) {
-	p, err := r.dial(ctx, slot, bulk)
+func (r *relayed) open(ctx context.Context, pre prefix, at place) (pipe, uint8, func(), error) {
+	p, err := r.dial(ctx, at)
 	if err != nil {
 		return nil, 0, nil, err
 	}
@@ -47,10 +49,10 @@ func (r *relayed) open(ctx context.Context, pre prefix, slot uint8, bulk bool) (
 }
 
 // dial opens a stream to the other end and proves both ends to each other.
-func (r *relayed) dial(ctx context.Context, slot uint8, bulk bool) (*tlsPipe, error) {
+func (r *relayed) dial(ctx context.Context, at place) (*tlsPipe, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.e.cfg.DialTimeout)
 	defer cancel()
-	st, err := r.via.openRelay(ctx, relayHeader{node: identity.NodeIDOf(r.key), role: roleSplice, bulk: bulk}, slot)
+	st, err := r.via.openRelay(ctx, relayHeader{node: identity.NodeIDOf(r.key), role: roleSplice, bulk: at.bulk}, at)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +70,7 @@ func (e *Endpoint) dialThrough(ctx context.Context, relay identity.NodeID, a Add
 		return nil, err
 	}
 	r := &relayed{e: e, via: via, key: a.Key}
-	p, err := r.dial(ctx, 0, false)
+	p, err := r.dial(ctx, place{})
 	if err != nil {
 		return nil, err
 	}

@@ -42,12 +42,20 @@ type Session struct {
 	value   any
 }
 
+// place is where a stream belongs.
+type place struct {
+	bulk bool  // on another connection than the control stream's, where there is one
+	slot uint8 // which one
+	own  bool  // that one or none, where there are any
+}
+
 // carrier is what the streams of a session run over.
 type carrier interface {
-	// open opens a stream and has written everything before the bytes of its user. bulk asks for another connection than
-	// the control stream's, and slot chooses which.
-	open(ctx context.Context, pre prefix, slot uint8, bulk bool) (p pipe, conn uint8, onEnd func(), err error)
+	// open opens a stream and has written everything before the bytes of its user.
+	open(ctx context.Context, pre prefix, at place) (p pipe, conn uint8, onEnd func(), err error)
 	rtt() time.Duration
+	// traffic is what its further connections have carried.
+	traffic() traffic
 	// shut ends every connection that belongs to the session alone; the session has reset its streams.
 	shut(code Code, reason string)
 }
@@ -116,8 +124,8 @@ func (s *Session) Send(epoch frame.Epoch, msg []byte) error {
 	return err
 }
 
-// OpenStream opens a stream of kind Events or Lane; lane numbers it and chooses its connection. ctx bounds the opening
-// only, which waits while the peer's limit of streams is reached.
+// OpenStream opens a stream of kind Events or Lane; lane numbers it and chooses one of Config.Connections. ctx bounds the
+// opening only, which waits while the peer's limit of streams is reached. For bulk see Spread.
 func (s *Session) OpenStream(ctx context.Context, kind Kind, lane uint8) (*Stream, error) {
 	if kind != Events && kind != Lane {
 		return nil, fmt.Errorf("transport: OpenStream of kind %v", kind)
@@ -125,14 +133,18 @@ func (s *Session) OpenStream(ctx context.Context, kind Kind, lane uint8) (*Strea
 	if kind == Events {
 		lane = 0
 	}
-	return s.open(ctx, prefix{kind: kind, lane: lane}, lane, kind == Lane)
+	slot := lane
+	if n := s.e.cfg.Connections; n > 0 {
+		slot %= uint8(n)
+	}
+	return s.open(ctx, prefix{kind: kind, lane: lane}, place{bulk: kind == Lane, slot: slot})
 }
 
-func (s *Session) open(ctx context.Context, pre prefix, slot uint8, bulk bool) (*Stream, error) {
+func (s *Session) open(ctx context.Context, pre prefix, at place) (*Stream, error) {
 	if err := s.Err(); err != nil {
 		return nil, err
 	}
-	p, conn, onEnd, err := s.carrier.open(ctx, pre, slot, bulk)
+	p, conn, onEnd, err := s.carrier.open(ctx, pre, at)
 	if err != nil {
 		if cause := s.Err(); cause != nil {
 			return nil, cause

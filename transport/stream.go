@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/quic-go/quic-go"
+
 	"ferry/identity"
 )
 
@@ -137,6 +139,10 @@ func (st *Stream) explain(err error) error {
 	code, remote, ok := resetCode(err)
 	if ok && code == CodeSession {
 		ok = false // its session has ended at the peer, which we shall hear of ourselves
+	}
+	// A passing connection is closed when its streams have ended; this one was reset.
+	if e, closed := errors.AsType[*quic.ApplicationError](err); closed && e.Remote && Code(e.ErrorCode) == CodeCanceled && st.conn != 0 {
+		code, remote, ok = CodeCanceled, true, true
 	}
 	why, said := explain(err)
 	if ok || errors.Is(why, ErrTampered) {

@@ -34,6 +34,7 @@ func TestPrefix(t *testing.T) {
 		{"4652590500" + "01" + "03" + "1f", prefix{kind: Lane, lane: 31}},
 		{"4652590500" + "01" + "04" + "00", prefix{kind: Relay}},
 		{"4652590500" + "01" + "10" + "00", prefix{kind: join}},
+		{"4652590500" + "01" + "10" + "01", prefix{kind: join, lane: 1}},
 	} {
 		b := unhex(t, tc.hex)
 		if got := tc.p.append(nil); !bytes.Equal(got, b) || len(got) != PrefixBytes {
@@ -152,6 +153,9 @@ func TestConfig(t *testing.T) {
 		"negative timeout": func(c *Config) { c.IdleTimeout = -1 },
 		"many lanes":       func(c *Config) { c.Lanes = lanesMax + 1 },
 		"many connections": func(c *Config) { c.Connections = connectionsMax + 1 },
+		"more at most":     func(c *Config) { c.ConnectionsMax = connectionsMax + 1 },
+		"fewer at most":    func(c *Config) { c.Connections, c.ConnectionsMax = 4, 3 },
+		"negative bulk":    func(c *Config) { c.BulkWindow = -1 },
 		"narrow":           func(c *Config) { c.StreamWindow, c.ConnWindow = 1<<20, 2<<20 },
 		"negative queue":   func(c *Config) { c.ControlQueue = -1 },
 	} {
