@@ -4,7 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"sync"
+
+	"github.com/quic-go/quic-go"
 
 	"ferry/frame"
 	"ferry/identity"
@@ -90,4 +93,30 @@ func Example() {
 	// Output:
 	// epoch 3: take this
 	// bulk, on a connection of its own
+}
+
+// A program with a transport of its own puts a PacketConn under it, and tells it of the connections that it makes or
+// accepts. Those of an endpoint on this transport (UseTransport) it learns of by itself.
+func ExampleNewPacketConn() {
+	socket, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		panic(err)
+	}
+	packets := transport.NewPacketConn(socket, nil)
+	defer packets.Close()
+	t := &quic.Transport{Conn: packets}
+	defer t.Close()
+
+	key, err := identity.GenerateKey(nil)
+	if err != nil {
+		panic(err)
+	}
+	own := func(ctx context.Context, addr net.Addr) (*quic.Conn, error) {
+		conn, err := t.Dial(ctx, addr, identity.ClientTLS(key, []string{"own/1"}, nil), transport.QUICConfig())
+		if err == nil {
+			packets.Watch(conn)
+		}
+		return conn, err
+	}
+	_ = own
 }

@@ -20,7 +20,9 @@ import (
 // ALPN is the application protocol of our own connections.
 const ALPN = "ferry/1"
 
-// socketBufferBytes is what the kernel may hold of a socket of ours; quic-go wants as much.
+// socketBufferBytes is what the kernel may hold of a socket of ours; quic-go wants as much. Less would shorten the queue
+// that bulk makes for others' datagrams, but what overflows it are theirs as well: a control message that is lost
+// waits longer than one that is queued.
 const socketBufferBytes = 7 << 20
 
 // ErrAddrInUse: another process has the port.
