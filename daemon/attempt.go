@@ -60,6 +60,8 @@ func (s *steward) peerProgress(from proto0500.NodeID, e frame.Epoch, m proto0500
 			sum += v.Value
 		}
 		out.peer.Store(sum)
+		replayed, _ := m.Counters.Get(proto0500.CounterEventsReplayed)
+		s.follow(out, replayed)
 	}
 }
 
@@ -79,6 +81,7 @@ func (s *steward) endOut(cause error) {
 	}
 	if s.w != nil {
 		s.w.hold(false)
+		s.w.slow(0)
 	}
 }
 

@@ -69,6 +69,12 @@ type Config struct {
 	ResumeFor time.Duration
 	// AttemptTimeout ends a move that has made no progress for so long. 0: 30 s.
 	AttemptTimeout time.Duration
+	// Behind is what becomes of a move away from here whose target replays events
+	// no faster than writers add them. Zero: SlowWriters.
+	Behind Behind
+	// BehindWindow is over how long the rates of writers and target are compared;
+	// the target tells ten times a second. 0: 1 s.
+	BehindWindow time.Duration
 	// BlackoutMax is how long writes wait for a cutover before the source
 	// serves on and tries again. 0: 2 s.
 	BlackoutMax time.Duration
@@ -132,6 +138,9 @@ func (c *Config) validate() error {
 	if c.Compression > CompressionOff {
 		return fmt.Errorf("daemon: Config.Compression is %d", c.Compression)
 	}
+	if c.Behind > GiveUp {
+		return fmt.Errorf("daemon: Config.Behind is %v", c.Behind)
+	}
 	setDefault(&c.StateBytesMax, 1<<40)
 	setDefault(&c.AttemptsMax, 16)
 	setDefault(&c.ChunkBytes, 256<<10)
@@ -140,6 +149,7 @@ func (c *Config) validate() error {
 	setDefault(&c.MemoryLogBytes, 64<<20)
 	setDefault(&c.ResumeFor, 4*time.Second)
 	setDefault(&c.AttemptTimeout, 30*time.Second)
+	setDefault(&c.BehindWindow, time.Second)
 	setDefault(&c.BlackoutMax, 2*time.Second)
 	setDefault(&c.AskEvery, 500*time.Millisecond)
 	setDefault(&c.Retain, 30*time.Second)

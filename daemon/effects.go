@@ -175,6 +175,7 @@ func (s *steward) startCopy(e migration.StartCopy) error {
 		base:     base, snap: snap, log: s.rep.log, head: &s.rep.head, grown: &s.w.grown,
 		paced: s.h.pacer.move(s.limitAt(e.Epoch)), stats: new(moveStats), status: make(chan targetStatus, 1),
 		cancel: cancel, done: make(chan struct{}),
+		catchUp: catchUp{behind: s.h.cfg.Behind, window: s.h.cfg.BehindWindow},
 	}
 	s.out, s.clocks = out, clocks{}
 	out.stats.set(proto0500.CounterRateLimit, s.limitAt(e.Epoch))

@@ -62,7 +62,8 @@ type outbound struct {
 
 	haves []proto0500.Have // the steward's: what the target has from before, until its status comes
 
-	peer atomic.Uint64 // sum of what the target has counted
+	peer    atomic.Uint64 // sum of what the target has counted
+	catchUp catchUp       // the steward's
 }
 
 // eventsSent keeps the counters right where events are sent again.

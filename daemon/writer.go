@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,6 +31,8 @@ type writer struct {
 
 	grown  notifier // an event was added
 	frozen bool     // owned by run
+
+	rate atomic.Uint64 // events a second, as math.Float64bits; 0: as they come
 }
 
 type writeRequest struct {
@@ -52,6 +55,9 @@ const (
 	// shared, small enough that nobody waits long behind it.
 	batchEventsMax = 512
 	batchBytesMax  = 1 << 20
+	// restMax is how long the writer rests between two batches to keep to a
+	// rate; batches are smaller then.
+	restMax = 50 * time.Millisecond
 )
 
 // errWriterGone: the writer ended before it took the write. Nothing was
@@ -129,36 +135,67 @@ func (w *writer) hold(on bool) {
 // head in the same step between two batches.
 func (w *writer) thaw() bool { return w.do(func() { w.frozen = false }) }
 
+// slow lets in so many events a second, 0: as they come. It holds from the next
+// batch on.
+func (w *writer) slow(eventsPerSecond float64) { w.rate.Store(math.Float64bits(eventsPerSecond)) }
+
 // run serves until stop or until the daemon fails.
 func (w *writer) run() {
 	defer close(w.done)
 	var batch []*writeRequest
+	var rested <-chan time.Time // not nil: the next batch waits for it
 	for {
 		queue := w.queue
-		if w.frozen {
+		if w.frozen || rested != nil {
 			queue = nil
 		}
 		select {
 		case <-w.quit:
 			return
-		case f := <-w.ctl:
+		case f := <-w.ctl: // a freeze does not wait for a rest
 			f()
 			continue
+		case <-rested:
+			rested = nil
+			continue
 		case req := <-queue:
-			batch = w.gather(append(batch[:0], req))
+			batch = append(batch[:0], req)
 		}
+		rate := math.Float64frombits(w.rate.Load())
+		begun := time.Now()
+		batch = w.gather(batch, batchAt(rate))
 		if err := w.commit(batch); err != nil {
 			w.broken = err
 			return
+		}
+		if rest := restAfter(len(batch), rate, time.Since(begun)); rest > 0 {
+			rested = time.After(rest)
 		}
 		clear(batch)
 	}
 }
 
-// gather takes what else has queued up.
-func (w *writer) gather(batch []*writeRequest) []*writeRequest {
+// batchAt is how many events go into one batch at a rate, 0: no limit.
+func batchAt(rate float64) int {
+	if rate == 0 {
+		return batchEventsMax
+	}
+	return int(min(max(rate*restMax.Seconds(), 1), batchEventsMax))
+}
+
+// restAfter is how long to wait after a batch of n events that took so long.
+func restAfter(n int, rate float64, took time.Duration) time.Duration {
+	if rate == 0 {
+		return 0
+	}
+	due := time.Duration(min(float64(n)/rate, restMax.Seconds()) * float64(time.Second))
+	return max(due-took, 0)
+}
+
+// gather takes what else has queued up, n events at most.
+func (w *writer) gather(batch []*writeRequest, n int) []*writeRequest {
 	bytes := len(batch[0].payload)
-	for len(batch) < batchEventsMax && bytes < batchBytesMax {
+	for len(batch) < n && bytes < batchBytesMax {
 		select {
 		case req := <-w.queue:
 			batch = append(batch, req)

@@ -161,14 +161,14 @@ func TestWriterBoundsABatch(t *testing.T) {
 	for range writeQueueMax {
 		w.queue <- &writeRequest{payload: make([]byte, 1)}
 	}
-	if n := len(w.gather([]*writeRequest{<-w.queue})); n != batchEventsMax {
+	if n := len(w.gather([]*writeRequest{<-w.queue}, batchAt(0))); n != batchEventsMax {
 		t.Errorf("a batch of %d events", n)
 	}
 	w.queue = make(chan *writeRequest, 8)
 	for range 8 {
 		w.queue <- &writeRequest{payload: make([]byte, batchBytesMax/2)}
 	}
-	if n := len(w.gather([]*writeRequest{<-w.queue})); n != 2 {
+	if n := len(w.gather([]*writeRequest{<-w.queue}, batchAt(0))); n != 2 {
 		t.Errorf("a batch of %d large events", n)
 	}
 }

@@ -40,6 +40,7 @@ func TestBadInput(t *testing.T) {
 		}, exitFailed, []string{"runs already", "another process"}},
 		{"create without a daemon", node + " --create", nil, exitUsage, []string{"--daemon"}},
 		{"no lanes", node + " --lanes 0", nil, exitUsage, []string{"--lanes"}},
+		{"no such behind", node + " --behind never", nil, exitUsage, []string{"--behind", "slow or give-up"}},
 		{"bad size", node + " --fill lots", nil, exitUsage, []string{`"lots" is not a size`}},
 		{"node without a name", "node --cluster FILE", nil, exitUsage, []string{`"name" not set`}},
 		{"migrate without all flags", "migrate --cluster FILE --as o", nil, exitUsage, []string{`"daemon", "to" not set`}},

@@ -47,6 +47,7 @@ type nodeOptions struct {
 	limit   byteRate
 	moves   int
 	bytes   size
+	behind  string
 	tied    bool
 	verbose bool
 }
@@ -83,6 +84,7 @@ Ctrl-C or SIGTERM ends the node within 5 seconds. Its daemons are there again wh
 	flags.Var(&opts.limit, "limit", "send snapshots at this `RATE` at most, all moves together: 50MB/s, 20MiB/s")
 	flags.IntVar(&opts.moves, "incoming", 16, "how many daemons may be on their way here at once")
 	flags.Var(&opts.bytes, "incoming-bytes", "how much state may be on its way here at once (what the disk takes)")
+	flags.StringVar(&opts.behind, "behind", daemon.SlowWriters.String(), "when a target replays no faster than writers write: slow them down, or end the move: `slow|give-up`")
 	flags.BoolVarP(&opts.verbose, "verbose", "v", false, "log everything")
 	flags.BoolVar(&opts.tied, "until-stdin-ends", false, "end when stdin does")
 	flags.Lookup("until-stdin-ends").Hidden = true // for whoever starts nodes and may be killed
@@ -121,6 +123,10 @@ func untilEnd(ctx context.Context, r io.Reader) context.Context {
 
 // runNode runs until ctx ends.
 func runNode(ctx context.Context, stderr io.Writer, opts nodeOptions) error {
+	behind, err := daemon.ParseBehind(opts.behind)
+	if err != nil {
+		return usagef("--behind is %q: slow or give-up", opts.behind)
+	}
 	file, me, err := loadCluster(opts.cluster, opts.name)
 	if err != nil {
 		return err
@@ -153,7 +159,7 @@ func runNode(ctx context.Context, stderr io.Writer, opts nodeOptions) error {
 	host, err := daemon.New(daemon.Config{
 		Key: key, Dir: filepath.Join(dir, "daemons"), Journal: hook.journal(j), Resolver: file,
 		Kinds: []daemon.Kind{hook.kind(kv.Kind(kv.Options{FillBytes: int64(opts.fill), FillSeed: opts.seed}))}, Orchestrators: file.Orchestrators(),
-		Lanes: opts.lanes, RateLimit: uint64(opts.limit), AttemptsMax: opts.moves, IncomingBytesMax: int64(opts.bytes), Log: log,
+		Lanes: opts.lanes, RateLimit: uint64(opts.limit), AttemptsMax: opts.moves, IncomingBytesMax: int64(opts.bytes), Behind: behind, Log: log,
 		OnAuthority: func(a daemon.Authority) {
 			log.Info("authority", "daemon", a.Name, "node", nodeName(file, a.Node), "epoch", a.Epoch)
 		},
