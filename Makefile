@@ -1,6 +1,7 @@
 # make check     what CI runs and a change must pass: formatting, vet, staticcheck, fixes, modules, race tests
 # make test      the tests alone
 # make fuzz      every fuzz target for FUZZTIME each
+# make cover     how much of the statements of COVERED the tests reach, and that docs/coverage.md says why not more
 # make bench     the micro-benchmarks of frame, messages and chunks
 # make demo      a real move between real processes
 # make sim       MOVES simulated moves under every fault, from a fresh seed
@@ -19,7 +20,7 @@ TESTFLAGS ?= -race -timeout 9m
 
 STATICCHECK = $(GO) tool -modfile=tools/go.mod staticcheck
 
-.PHONY: check fmt vet staticcheck fix tidy test fuzz bench demo sim explore chaos tla vuln licences
+.PHONY: check fmt vet staticcheck fix tidy test fuzz bench cover demo sim explore chaos tla vuln licences
 
 check: fmt vet staticcheck fix tidy test
 
@@ -54,6 +55,14 @@ fuzz:
 	    $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
 	  done; \
 	done
+
+COVERED = frame proto0500 snapshot identity migration
+COVERPROFILE ?= cover.out
+
+cover:
+	@$(GO) test -short -count=1 -coverprofile=$(COVERPROFILE) -coverpkg=$$(echo $(COVERED:%=./%) | tr ' ' ,) \
+	  $(COVERED:%=./%) ./proto0500/jsonform ./fuzz ./internal/sim/... > $(COVERPROFILE).log || { cat $(COVERPROFILE).log; exit 1; }
+	@$(GO) run ./internal/cover $(COVERPROFILE)
 
 bench:
 	@$(GO) test -run '^$$' -bench . -benchmem ./frame ./proto0500 ./snapshot

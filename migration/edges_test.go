@@ -352,11 +352,19 @@ func TestRejectedAndSealed(t *testing.T) {
 	}{
 		"prepare":  {[]MoveInput{begun}, target(rejected(proto0500.KindPrepare))},
 		"snapshot": {toReplay()[:2], source(rejected(proto0500.KindTakeSnapshot))},
+		"cutover": {append(toReplay(), replayed(6), sourceReport(proto0500.StateCopying, 6)),
+			source(rejected(proto0500.KindCutoverNotify))},
 	} {
 		m, _ := drivenTo(t, MoveConfig{}, append(c.path, c.in)...)
 		if m.Doing() != "cancel" {
 			t.Errorf("%s rejected: %s", name, m.Doing())
 		}
+	}
+	// One that only is not ready now says so to whoever wants to try again.
+	notNow := target(proto0500.Rejected{DaemonOrigin: testOrigin, Refused: proto0500.KindPrepare, Reason: proto0500.RejectNotReady})
+	busy, _ := drivenTo(t, MoveConfig{}, begun, notNow)
+	if busy.Doing() != "cancel" || busy.why.code != proto0500.CodeNotReady {
+		t.Errorf("not ready: %s, %v", busy.Doing(), busy.why.code)
 	}
 	_, fx := drivenTo(t, MoveConfig{}, begun, target(proto0500.Prepared{DaemonOrigin: testOrigin, SealingKey: [32]byte{1}}))
 	sent := false

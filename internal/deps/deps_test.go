@@ -27,6 +27,7 @@ var may = map[string][]string{
 	"ferry/transport":           {"ferry/frame", "ferry/identity"},
 	"ferry/cluster":             {"ferry/identity", "ferry/transport"},
 	"ferry/internal/deps":       {},
+	"ferry/internal/cover":      {},
 	"ferry/internal/drive":      {"ferry/frame", "ferry/identity", "ferry/journal", "ferry/migration", "ferry/proto0500", "ferry/transport"},
 	"ferry/daemon":              {"ferry/frame", "ferry/identity", "ferry/internal/drive", "ferry/journal", "ferry/migration", "ferry/proto0500", "ferry/snapshot", "ferry/transport"},
 	"ferry/orchestrator":        {"ferry/frame", "ferry/identity", "ferry/internal/drive", "ferry/journal", "ferry/migration", "ferry/proto0500", "ferry/transport"},
