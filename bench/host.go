@@ -94,7 +94,8 @@ func (p *host) start(o order) (self peer, err error) {
 		return kv.Kind(opts).Open(env)
 	}
 	p.h, err = daemon.New(daemon.Config{
-		Key: key, Dir: filepath.Join(o.Dir, "daemons"), Journal: p.journal, Kinds: []daemon.Kind{newFileKind(&p.files), kvKind},
+		Key: key, Dir: filepath.Join(o.Dir, "daemons"), Journal: p.journal,
+		Kinds:    []daemon.Kind{newFileKind(fileKind, &p.files), newFileKind(loggedKind, &p.files), kvKind},
 		Resolver: &p.book, Orchestrators: identity.NewAllowList(keyOf(moverRole).NodeID()), Lanes: o.Lanes,
 		Transport: func(c *transport.Config) {
 			if o.Connections != 0 {

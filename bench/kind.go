@@ -8,9 +8,13 @@ import (
 	"ferry/daemon"
 )
 
-// fileKind is the kind of a daemon that is nothing but a file: its state lies in it, and never in memory. Its events
-// are in the host's log, and change nothing.
-const fileKind = "file"
+// The kinds of a daemon that is nothing but a file: its state lies in it, and never in memory; events change nothing.
+// Where the host keeps a log of them, the state that came is that log's beginning, and the daemon gets a copy of it: what
+// a transfer costs by itself is measured without.
+const (
+	fileKind   = "file"
+	loggedKind = "file-logged" // with the host's log, synced
+)
 
 // kvKind is the kind of examples/kv.
 const kvKind = "kv"
@@ -37,9 +41,9 @@ func (p *prepared) get(name string) string {
 	return p.byName[name]
 }
 
-func newFileKind(of *prepared) daemon.Kind {
+func newFileKind(name string, of *prepared) daemon.Kind {
 	return daemon.Kind{
-		Name: fileKind, Schema: 1,
+		Name: name, Schema: 1, InMemory: name == fileKind,
 		Open: func(env daemon.Env) (daemon.Daemon, error) {
 			d := &fileDaemon{path: filepath.Join(env.Dir, stateName)}
 			if env.Created {

@@ -104,7 +104,7 @@ func (c neighbourConfig) beside(ctx context.Context, out *Result, log *progress)
 
 // once moves a new daemon, under writes.
 func (c neighbourConfig) once(ctx context.Context, w *world, name string, state stateSpec, limit uint64) (s besideSeen, err error) {
-	if err := w.create(0, name, fileKind, state); err != nil {
+	if err := w.create(0, name, loggedKind, state); err != nil {
 		return s, err
 	}
 	writers, err := w.startWriters(ctx, name, c.Writes)

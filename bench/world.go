@@ -109,7 +109,7 @@ func (w *world) stop() error {
 // create makes a daemon at one of the hosts.
 func (w *world) create(at int, name, kind string, state stateSpec) error {
 	o := order{Do: "create", Name: name, Kind: kind, State: state}
-	if kind == fileKind {
+	if kind != kvKind {
 		o.Dir = filepath.Join(w.dir, name)
 		if err := state.write(o.Dir); err != nil {
 			return err
