@@ -216,6 +216,7 @@ func (c neighbourConfig) heldOnce(ctx context.Context, state stateSpec, happens 
 	if err != nil && !errors.Is(err, errEnded) {
 		return before, after, err
 	}
+	_ = h.SetRate(ctx, 0) // what is left need not take long; nothing may be
 	_, why := move.end(ctx)
 	return before, after, errors.Join(err, why)
 }

@@ -17,12 +17,19 @@ type pathsConfig struct {
 	LossyBytes int64         `json:"lossy_bytes"`
 	CleanBytes int64         `json:"clean_bytes"`
 	Rounds     int           `json:"rounds"`
-	// Of each point of the curves; 0: no curves.
-	CurveRounds int `json:"curve_rounds"`
+
+	// The curves.
+	CurveRounds int     `json:"curve_rounds"` // of each point; 0: no curves
+	NearBytes   int64   `json:"near_bytes"`   // on loopback
+	FarBytes    int64   `json:"far_bytes"`    // with loss
+	Sizes       []int64 `json:"sizes"`        // on loopback, in MiB
 }
 
 func newPaths(quick bool) runner {
-	c := pathsConfig{RTT: 20 * time.Millisecond, Loss: 0.001, LossyBytes: 32 << 20, CleanBytes: 192 << 20, Rounds: 9, CurveRounds: 3}
+	c := pathsConfig{
+		RTT: 20 * time.Millisecond, Loss: 0.001, LossyBytes: 32 << 20, CleanBytes: 192 << 20, Rounds: 9,
+		CurveRounds: 3, NearBytes: 256 << 20, FarBytes: 16 << 20, Sizes: []int64{1, 4, 16, 64, 256, 1024},
+	}
 	if quick {
 		c.LossyBytes, c.CleanBytes, c.Rounds, c.CurveRounds = 8<<20, 32<<20, 2, 0
 	}
@@ -94,7 +101,6 @@ func (c pathsConfig) run(ctx context.Context, out *Result, log *progress) (err e
 
 // curves measures throughput against one thing at a time.
 func (c pathsConfig) curves(ctx context.Context, out *Result, log *progress) error {
-	const loopback, far = 256 << 20, 16 << 20
 	axis := func(plot, name, title, label string, logX bool) Curve {
 		return Curve{Plot: plot, Name: name, Title: title, XLabel: label, YLabel: "MB/s", LogX: logX}
 	}
@@ -121,25 +127,25 @@ func (c pathsConfig) curves(ctx context.Context, out *Result, log *progress) err
 	const sizeTitle, sizeLabel = "Size of the state on loopback", "MiB"
 	return errors.Join(
 		draw(axis("throughput-lanes", "ferry", lanesTitle, lanesLabel, true), []float64{1, 2, 4, 8, 16},
-			func(x float64) (float64, error) { return ferry(loopback, worldConfig{lanes: int(x)}) }),
-		draw(axis("throughput-size", "ferry", sizeTitle, sizeLabel, true), []float64{1, 4, 16, 64, 256, 1024},
+			func(x float64) (float64, error) { return ferry(c.NearBytes, worldConfig{lanes: int(x)}) }),
+		draw(axis("throughput-size", "ferry", sizeTitle, sizeLabel, true), each(c.Sizes, func(mib int64) float64 { return float64(mib) }),
 			func(x float64) (float64, error) { return ferry(int64(x)<<20, worldConfig{}) }),
 		draw(axis("throughput-connections", "0.1 % loss", connTitle, connLabel, true), []float64{1, 2, 4, 8, 16},
 			func(x float64) (float64, error) {
-				return ferry(far, worldConfig{lanes: 16, connections: int(x), link: linkOf(c.RTT, 0.001)})
+				return ferry(c.FarBytes, worldConfig{lanes: 16, connections: int(x), link: linkOf(c.RTT, 0.001)})
 			}),
 		draw(axis("throughput-connections", "1 % loss", connTitle, connLabel, true), []float64{2, 4, 8, 16},
 			func(x float64) (float64, error) {
-				return ferry(far, worldConfig{lanes: 16, connections: int(x), link: linkOf(c.RTT, 0.01)})
+				return ferry(c.FarBytes, worldConfig{lanes: 16, connections: int(x), link: linkOf(c.RTT, 0.01)})
 			}),
 		draw(axis("throughput-loss", "ferry", lossTitle, lossLabel, false), []float64{0, 0.05, 0.1, 0.5, 1},
-			func(x float64) (float64, error) { return ferry(far, worldConfig{link: linkOf(c.RTT, x/100)}) }),
+			func(x float64) (float64, error) { return ferry(c.FarBytes, worldConfig{link: linkOf(c.RTT, x/100)}) }),
 		draw(axis("throughput-loss", "ferry, one connection", lossTitle, lossLabel, false), []float64{0, 0.05, 0.1, 0.5},
 			func(x float64) (float64, error) {
-				return ferry(far, worldConfig{connections: oneConnection, link: linkOf(c.RTT, x/100)})
+				return ferry(c.FarBytes, worldConfig{connections: oneConnection, link: linkOf(c.RTT, x/100)})
 			}),
 		draw(axis("throughput-loss", "plain quic-go", lossTitle, lossLabel, false), []float64{0, 0.05, 0.1, 0.5},
-			func(x float64) (float64, error) { return plain(far, linkOf(c.RTT, x/100)) }),
+			func(x float64) (float64, error) { return plain(c.FarBytes, linkOf(c.RTT, x/100)) }),
 		draw(axis("throughput-rtt", "ferry", rttTitle, rttLabel, false), []float64{0, 5, 20, 50, 100},
 			func(x float64) (float64, error) { return ferry(c.CleanBytes/2, worldConfig{link: linkOf(ms(x), 0)}) }),
 		draw(axis("throughput-rtt", "plain quic-go", rttTitle, rttLabel, false), []float64{0, 5, 20, 50, 100},
