@@ -88,6 +88,40 @@ func TestRateLimit(t *testing.T) {
 	}
 }
 
+// TestRateLimitAfterResume: a connection that broke changes nothing about the
+// limit, and it can be lifted afterwards.
+func TestRateLimitAfterResume(t *testing.T) {
+	const limit = 128 << 10
+	w := newWorld(t, "a", "b", "o")
+	a := w.run("a", smallChunks(&hooks{padding: paddingOfMove}))
+	w.run("b", nil)
+	o := w.orchestrator(journal.NewMemory(), nil)
+	origin := a.create("d", "diary")
+	begun := time.Now()
+	h := o.limited(origin, "a", "b", limit)
+	for range 3 {
+		p, _ := h.Progress()
+		w.counted(h, proto0500.CounterBytesWire, p.Source[proto0500.CounterBytesWire]+64<<10)
+		w.cutOff(a, "b")
+	}
+	p, _ := h.Progress()
+	w.counted(h, proto0500.CounterBytesWire, p.Source[proto0500.CounterBytesWire]+64<<10)
+	p, _ = h.Progress()
+	if most := limit*time.Since(begun).Seconds() + 128<<10; float64(p.Source[proto0500.CounterBytesWire]) > most {
+		t.Errorf("%d bytes were sent, the limit allows for %.0f", p.Source[proto0500.CounterBytesWire], most)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := h.SetRate(ctx, 0); err != nil {
+		t.Fatal(err)
+	}
+	res := w.wait(h)
+	w.want(res, migration.OutcomeCommitted)
+	if res.Epoch != p.Epoch || res.Epoch != 1 {
+		t.Errorf("ended in epoch %d", res.Epoch)
+	}
+}
+
 // TestPaceRefused: a limit is taken from who may orchestrate, for the attempt
 // that is running, and changes nothing otherwise.
 func TestPaceRefused(t *testing.T) {
