@@ -147,7 +147,7 @@ func (in *inbound) open(t proto0500.Transfer) error {
 		Origin: in.origin, SeqThrough: t.SeqThrough, Version: version,
 		Size: int64(t.Size), StateSize: int64(t.StateSize), ChunkBytes: t.ChunkSize,
 		State: in.state, StateZeroed: true, Limits: in.h.cfg.Limits, SizeMax: in.h.cfg.StateBytesMax,
-		AfterBytes: in.state.writeback,
+		AfterBytes: newWriteback(in.state.f).wrote,
 	})
 	if err != nil {
 		return err

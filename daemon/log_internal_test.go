@@ -275,7 +275,7 @@ func TestStateFile(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.size, s.keep = 5, keep
-		s.writeback(0, 5)
+		newWriteback(s.f).wrote(0, 5)
 		if err := errors.Join(s.Take(filepath.Join(dir, "mine")), s.close()); err != nil {
 			t.Fatal(err)
 		}

@@ -1,10 +1,20 @@
 package daemon
 
-import "golang.org/x/sys/unix"
+import (
+	"os"
 
-// writeback starts bringing what was just written to disk, so that the sync at
-// the end finds little left, and the authority's own syncs on the same disk do
-// not queue behind a gigabyte of ours. It is a hint: failing costs time only.
-func (s *stateFile) writeback(off, n int64) {
-	_ = unix.SyncFileRange(int(s.f.Fd()), off, n, unix.SYNC_FILE_RANGE_WRITE)
+	"golang.org/x/sys/unix"
+)
+
+// newWriteback is for f. It is a hint: failing costs time only, and what is
+// durable is said by the sync at the end.
+func newWriteback(f *os.File) *writeback {
+	fd := int(f.Fd())
+	return &writeback{
+		start: func(off, n int64) { _ = unix.SyncFileRange(fd, off, n, unix.SYNC_FILE_RANGE_WRITE) },
+		wait: func(off, n int64) {
+			_ = unix.SyncFileRange(fd, off, n,
+				unix.SYNC_FILE_RANGE_WAIT_BEFORE|unix.SYNC_FILE_RANGE_WRITE|unix.SYNC_FILE_RANGE_WAIT_AFTER)
+		},
+	}
 }
