@@ -98,8 +98,8 @@ func (p *host) start(o order) (self peer, err error) {
 		Kinds:    []daemon.Kind{newFileKind(fileKind, &p.files), newFileKind(loggedKind, &p.files), kvKind},
 		Resolver: &p.book, Orchestrators: identity.NewAllowList(keyOf(moverRole).NodeID()), Lanes: o.Lanes,
 		Transport: func(c *transport.Config) {
-			if o.Connections != 0 {
-				c.Connections = o.Connections
+			if o.Connections != 0 { // so many, and no more
+				c.Connections, c.ConnectionsMax = o.Connections, o.Connections
 			}
 		},
 	})
