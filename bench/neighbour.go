@@ -51,6 +51,7 @@ func (c neighbourConfig) run(ctx context.Context, out *Result, log *progress) er
 type besideSeen struct {
 	lost    float64 // per cent of the writers' rate
 	control latency // round trips
+	idle    latency // round trips before it, under the same writes
 	felt    latency // of writes
 	rate    float64 // of the transfer, MB/s
 }
@@ -82,6 +83,7 @@ func (c neighbourConfig) beside(ctx context.Context, out *Result, log *progress)
 	lost := func(s besideSeen) float64 { return s.lost }
 	p50 := func(s besideSeen) float64 { return s.control.P50 }
 	p99 := func(s besideSeen) float64 { return s.control.P99 }
+	idle99 := func(s besideSeen) float64 { return s.idle.P99 }
 	feltP50 := func(s besideSeen) float64 { return s.felt.P50 }
 	feltP99 := func(s besideSeen) float64 { return s.felt.P99 }
 	rate := func(s besideSeen) float64 { return s.rate }
@@ -90,6 +92,7 @@ func (c neighbourConfig) beside(ctx context.Context, out *Result, log *progress)
 		figure("control round trip "+during+": p99", "ms", atMost(20), each(free, p99)),
 		figure("control round trip "+during+": p50", "ms", nil, each(free, p50)),
 		figure("control round trip "+limit+": p99", "ms", nil, each(limited, p99)),
+		figure("control round trip while nothing moves: p99", "ms", nil, each(free, idle99)),
 		figure(fmt.Sprintf("rate that %d writes/s lose %s, no limit", c.Writes.Rate, during), "%", atMost(30), each(free, lost)),
 		figure(fmt.Sprintf("rate that %d writes/s lose during a transfer %s", c.Writes.Rate, limit), "%", atMost(5), each(limited, lost)),
 		figure("what a write felt "+during+", no limit: p50", "ms", nil, each(free, feltP50)),
@@ -116,29 +119,36 @@ func (c neighbourConfig) once(ctx context.Context, w *world, name string, state 
 		return s, err
 	}
 	calm := time.Now()
-	if err := pause(ctx, c.Calm); err != nil {
+	idle, err := w.pinged(func() error { return pause(ctx, c.Calm) })
+	if err != nil {
 		return s, err
 	}
 	begun := time.Now()
-	if _, err := w.hosts[0].ask(order{Do: "ping", Peers: w.nodes[1:]}); err != nil {
-		return s, err
-	}
-	h, err := w.begin(ctx, name, 0, limit)
-	if err != nil {
-		return s, err
-	}
-	m, err := watchMove(h).end(ctx)
-	if err != nil {
-		return s, err
-	}
-	pinged, err := w.hosts[0].ask(order{Do: "pinged"})
+	var m moved
+	control, err := w.pinged(func() error {
+		h, err := w.begin(ctx, name, 0, limit)
+		if err == nil {
+			m, err = watchMove(h).end(ctx)
+		}
+		return err
+	})
 	if err != nil {
 		return s, err
 	}
 	before, err1 := writers.seen(calm, begun)
 	during, err2 := writers.seen(m.at(migration.PhaseSnapshot), m.at(migration.PhaseReplay))
-	s = besideSeen{lost: 100 * (1 - during.PerSecond/before.PerSecond), control: pinged.Latency, felt: during.Latency, rate: m.transfer().rate()}
+	s = besideSeen{lost: 100 * (1 - during.PerSecond/before.PerSecond), control: control, idle: idle, felt: during.Latency, rate: m.transfer().rate()}
 	return s, errors.Join(err1, err2)
+}
+
+// pinged is how long control messages from source to target take while do runs.
+func (w *world) pinged(do func() error) (latency, error) {
+	if _, err := w.hosts[0].ask(order{Do: "ping", Peers: w.nodes[1:]}); err != nil {
+		return latency{}, err
+	}
+	err := do()
+	r, perr := w.hosts[0].ask(order{Do: "pinged"})
+	return r.Latency, errors.Join(err, perr)
 }
 
 // silence is how long a cut lasts: longer than the connections do.
