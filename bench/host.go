@@ -12,8 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
-
 	"ferry/daemon"
 	"ferry/examples/kv"
 	"ferry/identity"
@@ -185,47 +183,4 @@ func (p *host) close() (err error) {
 		err = errors.Join(err, p.journal.Close())
 	}
 	return err
-}
-
-// pings are control messages to a node on the session that bulk goes over, one at a time.
-type pings struct {
-	stop context.CancelFunc
-	done chan struct{}
-	seen *hdrhistogram.Histogram
-	err  error
-}
-
-// pingEvery is how often a message is due. One that is answered later than the next is due counts for that one too, from
-// when it was due: what a slow answer holds up is not left out.
-const pingEvery = 5 * time.Millisecond
-
-func (p *host) ping(ctx context.Context, to identity.NodeID) *pings {
-	ctx, stop := context.WithCancel(ctx)
-	g := &pings{stop: stop, done: make(chan struct{}), seen: newHistogram()}
-	go func() {
-		defer close(g.done)
-		begun := time.Now()
-		for n := 0; ; n++ {
-			due := begun.Add(time.Duration(n) * pingEvery)
-			select {
-			case <-time.After(time.Until(due)):
-			case <-ctx.Done():
-				return
-			}
-			if _, err := p.h.Query(ctx, to); err != nil {
-				if ctx.Err() == nil {
-					g.err = err
-				}
-				return
-			}
-			record(g.seen, time.Since(due))
-		}
-	}()
-	return g
-}
-
-func (g *pings) end() (latency, error) {
-	g.stop()
-	<-g.done
-	return summary(g.seen), g.err
 }
