@@ -39,14 +39,17 @@ const diskReserveBytes = 64 << 20
 type refusal struct {
 	code proto0500.Code
 	text string
+	disk bool // for want of room on it
 }
 
+func (r *refusal) ofDisk() *refusal { r.disk = true; return r }
+
 func notReady(format string, args ...any) *refusal {
-	return &refusal{proto0500.CodeNotReady, fmt.Sprintf(format, args...)}
+	return &refusal{code: proto0500.CodeNotReady, text: fmt.Sprintf(format, args...)}
 }
 
 func never(format string, args ...any) *refusal {
-	return &refusal{proto0500.CodeStateFailed, fmt.Sprintf(format, args...)}
+	return &refusal{code: proto0500.CodeStateFailed, text: fmt.Sprintf(format, args...)}
 }
 
 // admit gives room for a daemon, or says why not. An attempt of the same daemon
@@ -104,10 +107,10 @@ func (a *admission) judge(origin proto0500.Origin, bytes uint64) *refusal {
 	free -= min(free, diskReserveBytes)
 	switch {
 	case bytes > free:
-		return never("state of %s, and the disk has room for %s", size(bytes), size(free))
+		return never("state of %s, and the disk has room for %s", size(bytes), size(free)).ofDisk()
 	case bytes > free-min(free, unwritten):
 		return notReady("state of %s, and the disk has room for %s beside what is on its way here",
-			size(bytes), size(free-min(free, unwritten)))
+			size(bytes), size(free-min(free, unwritten))).ofDisk()
 	}
 	return nil
 }

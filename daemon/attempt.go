@@ -3,6 +3,8 @@ package daemon
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"time"
 
 	"ferry/frame"
@@ -46,7 +48,7 @@ func (s *steward) progress() uint64 {
 		// While the target restores, only it knows.
 		return s.out.stats.get(proto0500.CounterBytesWire) + s.out.peer.Load()
 	case s.in != nil:
-		return s.in.stats.get(proto0500.CounterBytesWire) +
+		return s.in.stats.get(proto0500.CounterBytesWire) + s.in.stats.get(proto0500.CounterBaseBytes) +
 			s.in.stats.get(proto0500.CounterEventsReplayed) + s.in.stats.get(proto0500.CounterRestoreNs)
 	}
 	return 0
@@ -101,6 +103,7 @@ func (s *steward) endIn(cause error, files filesFate) {
 		return
 	}
 	s.in, s.inRep, s.batch = nil, nil, nil
+	inMemory := s.inMemory()
 	in.stop(cause)
 	in.room.leave()
 	s.cleanup.Go(func() {
@@ -111,9 +114,19 @@ func (s *steward) endIn(cause error, files filesFate) {
 				s.log.Warn("dropped daemon closed with an error", "err", err)
 			}
 		}
-		if files == dropFiles {
-			s.removeDir(in.dir)
+		in.turn.wait()
+		defer close(in.turn.done)
+		if files == keepFiles {
+			// Where the daemon did not take it, nobody needs it any more.
+			_ = os.Remove(filepath.Join(in.dir, incomingFile))
+			s.removeBase()
+			return
 		}
+		if inMemory {
+			s.removeDir(in.dir)
+			return
+		}
+		s.leave(in.dir, true, false)
 	})
 }
 

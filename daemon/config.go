@@ -47,6 +47,12 @@ type Config struct {
 	ChunkBytes uint32
 	// Lanes is how many streams carry a snapshot. 0: 4.
 	Lanes int
+	// BaseBytesMax is how much of the disk may be kept of daemons that are not
+	// here: of their earlier stays, and of moves to here that failed. It makes
+	// the next move to here cheaper. Those kept longest go first, and all of them
+	// before a daemon is refused for want of disk. 0: 16 GiB; negative: nothing
+	// is kept.
+	BaseBytesMax int64
 	// Compression is what is done to chunks that are sent from here. Auto: what
 	// gets them to the target soonest, by measuring.
 	Compression Compression
@@ -141,6 +147,7 @@ func (c *Config) validate() error {
 	if c.Behind > GiveUp {
 		return fmt.Errorf("daemon: Config.Behind is %v", c.Behind)
 	}
+	setDefault(&c.BaseBytesMax, 16<<30)
 	setDefault(&c.StateBytesMax, 1<<40)
 	setDefault(&c.AttemptsMax, 16)
 	setDefault(&c.ChunkBytes, 256<<10)

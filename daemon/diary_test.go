@@ -106,21 +106,21 @@ func (d *diary) Apply(events []daemon.Event) error {
 	return nil
 }
 
-// state is padding u32, sum u64, then link(32), length u32 and payload of each event, then padding.
+// state is padding u32, sum u64, count u32, the padding, then link(32), length u32 and payload of each event.
 func (d *diary) state() []byte {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	b := binary.LittleEndian.AppendUint32(nil, uint32(d.padding))
 	b = binary.LittleEndian.AppendUint64(b, d.sum)
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(d.entries)))
-	for _, e := range d.entries {
-		b = binary.LittleEndian.AppendUint32(e.link.Append(b), uint32(len(e.payload)))
-		b = append(b, e.payload...)
-	}
 	// Noise: what is all zeros, or can be compressed, does not travel.
 	at := len(b)
 	b = append(b, make([]byte, d.padding)...)
 	_, _ = rand.NewChaCha8([32]byte{}).Read(b[at:])
+	for _, e := range d.entries {
+		b = binary.LittleEndian.AppendUint32(e.link.Append(b), uint32(len(e.payload)))
+		b = append(b, e.payload...)
+	}
 	return b
 }
 
@@ -157,7 +157,7 @@ func (d *diary) Restore(s daemon.State) error {
 	d.padding = int(binary.LittleEndian.Uint32(b))
 	d.sum = binary.LittleEndian.Uint64(b[4:])
 	n := binary.LittleEndian.Uint32(b[12:])
-	b = b[16:]
+	b = b[16+d.padding:]
 	for range n {
 		link := proto0500.LinkFrom(b)
 		size := binary.LittleEndian.Uint32(b[32:])

@@ -13,6 +13,7 @@ import (
 // named by the epoch at which the stay began (0: it was created here):
 //
 //	DIR/ORIGIN/eEPOCH/    see replica
+//	DIR/ORIGIN/base/      nobody's state; see bases
 //
 // Which of them counts is for the record alone to say.
 
@@ -48,16 +49,40 @@ func (s *steward) sweep(rec migration.Record) {
 		return
 	}
 	keep := ""
-	if rec.State == migration.RecordServing || rec.State == migration.RecordRetired {
+	if rec.State != migration.RecordNone { // moved: it is dropped later, as a stay
 		keep = filepath.Base(s.stateDir(rec))
 	}
+	if rec.State == migration.RecordServing || s.h.bases.bytesMax < 0 || s.inMemory() {
+		s.removeBase()
+	}
 	for _, e := range entries {
-		if e.IsDir() && e.Name() != keep {
-			s.removeDir(filepath.Join(base, e.Name()))
+		if !e.IsDir() || e.Name() == keep || e.Name() == baseDir {
+			continue
+		}
+		if dir := filepath.Join(base, e.Name()); s.inMemory() {
+			s.removeDir(dir)
+		} else {
+			// What a crash has left of a daemon's own state may be torn.
+			s.leave(dir, false, false)
 		}
 	}
 	_ = os.Remove(base) // where nothing is left
 }
+
+// inMemory: nothing is kept of such a daemon.
+func (s *steward) inMemory() bool { return s.h.kinds[s.desc.Kind].InMemory }
+
+// leave keeps of an attempt or a stay what the next move to here may use, and
+// removes the rest.
+func (s *steward) leave(dir string, ownState, instead bool) {
+	if err := s.h.bases.keep(s.origin, dir, ownState, instead); err != nil {
+		s.log.Warn("nothing is kept for the next move to here", "dir", dir, "err", err)
+	}
+	s.removeDir(dir)
+}
+
+// removeBase: the daemon is here, or nothing may be kept.
+func (s *steward) removeBase() { s.removeDir(s.h.bases.path(s.origin)) }
 
 // removeDir removes a stay, its key first.
 func (s *steward) removeDir(dir string) {

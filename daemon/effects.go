@@ -242,13 +242,20 @@ func (s *steward) dropState() {
 	rec, rep := s.durable, s.rep // the core may be in the next attempt already
 	s.rep, s.failed = nil, nil
 	s.tellMoved(rec)
+	turn, inMemory := s.nextTurn(), s.inMemory()
 	s.cleanup.Go(func() {
+		turn.wait()
+		defer close(turn.done)
 		if rep != nil {
 			if err := rep.close(); err != nil {
 				s.log.Warn("moved daemon closed with an error", "err", err)
 			}
 		}
-		s.removeDir(s.stateDir(rec))
+		if inMemory {
+			s.removeDir(s.stateDir(rec))
+			return
+		}
+		s.leave(s.stateDir(rec), true, true)
 	})
 }
 

@@ -38,6 +38,7 @@ type Host struct {
 	ep      *transport.Endpoint
 	sender  *drive.Sender
 	queries drive.Queries
+	bases   bases
 	pacer   *pacer // of all moves away from here
 	admits  admission
 
@@ -66,7 +67,7 @@ func New(cfg Config) (*Host, error) {
 	h := &Host{
 		cfg: cfg, self: proto0500.NodeID(cfg.Key.NodeID()), boot: binary.LittleEndian.Uint64(boot[:]),
 		kinds: make(map[string]Kind), log: cfg.Log, records: drive.Records{J: cfg.Journal},
-		pacer: newPacer(cfg.RateLimit), ctx: ctx, cancel: cancel, ready: make(chan struct{}),
+		bases: bases{dir: cfg.Dir, bytesMax: cfg.BaseBytesMax}, pacer: newPacer(cfg.RateLimit), ctx: ctx, cancel: cancel, ready: make(chan struct{}),
 		stewards: make(map[proto0500.Origin]*steward),
 		byName:   make(map[string][]*steward), making: make(map[string]bool),
 		admits: admission{
@@ -165,6 +166,9 @@ func (h *Host) bootAll() (booted <-chan struct{}, err error) {
 	defer h.mu.Unlock()
 	if err := os.MkdirAll(h.cfg.Dir, 0o700); err != nil {
 		return nil, err
+	}
+	if h.bases.bytesMax >= 0 {
+		h.bases.evict(h.bases.bytesMax)
 	}
 	up := make(chan struct{})
 	left := int64(1)

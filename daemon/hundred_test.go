@@ -208,6 +208,7 @@ func (w *world) leftover() (list []string) {
 		name := e.Name()
 		switch {
 		case name == "key.pem", name == "log.db", strings.HasSuffix(name, ".journal"):
+		case strings.HasSuffix(path, "/base/chunks"): // of the earlier stay
 		case strings.HasPrefix(name, "checkpoint-") && !strings.HasSuffix(name, ".tmp"):
 		default:
 			list = append(list, path)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -58,6 +57,13 @@ type inbound struct {
 	broken   bool               // a lane of it has broken since the source was told what is here
 	lanes    map[*transport.Stream]struct{}
 	rep      *replica // restored and not taken yet
+
+	turn      turn // at the base
+	searching bool // for what is here already
+	waiting   bool // a Transfer is answered when it is found
+	base      *snapshot.Base
+	opened    *openedBase        // what base reads
+	told      *transport.Session // the source knows of the base by it
 }
 
 // incomingFile is where the state lies while its chunks come in.
@@ -74,7 +80,7 @@ func newInbound(s *steward, epoch frame.Epoch, source, orchestrator proto0500.No
 	ctx, cancel := context.WithCancelCause(s.h.ctx)
 	in := &inbound{
 		h: s.h, s: s, origin: s.origin, epoch: epoch, source: source, orch: orchestrator,
-		dir: dir, room: s.room, state: state, stats: new(moveStats), ctx: ctx, cancel: cancel,
+		dir: dir, turn: s.nextTurn(), room: s.room, state: state, stats: new(moveStats), ctx: ctx, cancel: cancel,
 		recipient: recipient, entity: s.desc.PublicKey,
 		born: time.Now(), lanes: make(map[*transport.Stream]struct{}), restored: make(chan struct{}), ready: make(chan struct{}),
 	}
@@ -97,6 +103,10 @@ func (in *inbound) announce(t proto0500.Transfer, sess *transport.Session) error
 		}
 		in.transfer = t
 		close(in.ready)
+		if kind, ok := in.h.kinds[in.s.desc.Kind]; ok && wantsBase(sess.Value()) {
+			in.searching = true
+			in.work.Go(func() { in.search(kind, in.s.env()) })
+		}
 	}
 	same := t
 	same.Final, same.Digest = in.transfer.Final, in.transfer.Digest
@@ -109,7 +119,9 @@ func (in *inbound) announce(t proto0500.Transfer, sess *transport.Session) error
 		in.settle()
 	} else {
 		in.asked, in.broken = false, false
-		in.answer()
+		if in.waiting = in.searching; !in.waiting {
+			in.answer()
+		}
 	}
 	return nil
 }
@@ -122,6 +134,14 @@ func (in *inbound) answer() {
 	}
 	if in.rep != nil {
 		status.EventsThrough = in.rep.head.Load().Seq
+	}
+	if in.told != in.sess && !in.placer.Done() {
+		in.told = in.sess
+		for m := range in.base.Haves(in.origin, in.transfer.SeqThrough) {
+			if err := send(in.sess, in.epoch, m); err != nil {
+				return // the session has ended, and the source asks again
+			}
+		}
 	}
 	if err := send(in.sess, in.epoch, status); err != nil {
 		in.s.log.Debug("transfer status not sent", "err", err)
@@ -172,7 +192,7 @@ func (in *inbound) serveLane(st *transport.Stream, r *frame.Reader, f frame.Fram
 	case <-in.ctx.Done():
 		return context.Cause(in.ctx)
 	}
-	unpacker := snapshot.NewUnpacker(in.placer, nil)
+	unpacker := snapshot.NewUnpacker(in.placer, in.find())
 	for {
 		// What comes twice, over an old session and a new one, counts once.
 		bytes, fresh, err := in.place(unpacker, f)
@@ -229,6 +249,16 @@ func (in *inbound) mine(o proto0500.Origin, e frame.Epoch) error {
 		return fmt.Errorf("chunk of daemon %016x, epoch %d in a lane of %016x, %d", o, e, in.origin, in.epoch)
 	}
 	return nil
+}
+
+// find is what the source has been told of; nil: nothing.
+func (in *inbound) find() snapshot.Held {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.base == nil {
+		return nil
+	}
+	return in.base.Find
 }
 
 // laneEnded: where one has broken while its session lives, the source is told
@@ -412,7 +442,10 @@ func (in *inbound) stop(cause error) {
 func (in *inbound) end() *replica {
 	in.work.Wait()
 	_ = in.state.close()
-	// Where the daemon did not take it, nobody needs it any more.
-	_ = os.Remove(filepath.Join(in.dir, incomingFile))
+	if in.opened != nil {
+		if err := in.opened.close(); err != nil {
+			in.s.log.Warn("what was here before closed with an error", "err", err)
+		}
+	}
 	return in.take()
 }

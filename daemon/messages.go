@@ -88,7 +88,11 @@ func (s *steward) verdict(p proto0500.Prepare) (*room, *refusal) {
 			return nil, never("another daemon named %q is served by this node", p.Name)
 		}
 	}
-	return s.h.admits.admit(s.origin, p.StateBytes)
+	room, no := s.h.admits.admit(s.origin, p.StateBytes)
+	if no != nil && no.disk && s.h.bases.evict(0) {
+		room, no = s.h.admits.admit(s.origin, p.StateBytes)
+	}
+	return room, no
 }
 
 // sayNotReady tells in words what NotReady, which has none, is about.

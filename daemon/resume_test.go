@@ -125,7 +125,8 @@ func TestResume(t *testing.T) {
 				ws.work.Wait()
 				ws.check(t, b.read("d"))
 				got := res.Last.Source
-				if got[proto0500.CounterResumes] == 0 {
+				// The ack of the seal finds a way of its own.
+				if got[proto0500.CounterResumes] == 0 && tt.on != "digest" {
 					t.Error("nothing was taken up")
 				}
 				if n := got[proto0500.CounterChunksResent]; n > tt.resent {

@@ -31,30 +31,31 @@ type steward struct {
 	timers  *drive.Timers
 
 	// Owned by run.
-	p       migration.Participant
-	durable migration.Record // the last that is surely in the journal
-	desc    drive.Descriptor
-	rep     *replica // the authority's state here, or the copy a retired source keeps
-	w       *writer  // serves rep
-	failed  error    // why the daemon serves no more
-	halted  bool     // nothing may be said or done any more
-	out     *outbound
-	lastOut *outbound // ended: its counters are still told
-	in      *inbound
-	inBase  Head
-	inRep   *replica           // the restored daemon of in
-	batch   []Event            // replayed by the core's word, not by the daemon yet
-	current Event              // the event being stepped
-	todo    []migration.Input  // what effects have led to
-	clocks  clocks             // of the attempt, as the source
-	limit   rateLimit          // of the attempt, as the source
-	room    *room              // for the daemon that the core is asked to take
-	refusal *refusal           // or why it is not taken
-	told    frame.Epoch        // at which OnAuthority was told of the target
-	active  uint64             // data plane progress when the attempt's timer was armed
-	losses  losses             // nodes whose way back is awaited
-	cleanup sync.WaitGroup     // replicas and data planes that are ending
-	fx      []migration.Effect // reused
+	p        migration.Participant
+	durable  migration.Record // the last that is surely in the journal
+	desc     drive.Descriptor
+	rep      *replica // the authority's state here, or the copy a retired source keeps
+	w        *writer  // serves rep
+	failed   error    // why the daemon serves no more
+	halted   bool     // nothing may be said or done any more
+	out      *outbound
+	lastOut  *outbound // ended: its counters are still told
+	in       *inbound
+	inBase   Head
+	inRep    *replica           // the restored daemon of in
+	batch    []Event            // replayed by the core's word, not by the daemon yet
+	current  Event              // the event being stepped
+	todo     []migration.Input  // what effects have led to
+	clocks   clocks             // of the attempt, as the source
+	limit    rateLimit          // of the attempt, as the source
+	room     *room              // for the daemon that the core is asked to take
+	refusal  *refusal           // or why it is not taken
+	told     frame.Epoch        // at which OnAuthority was told of the target
+	active   uint64             // data plane progress when the attempt's timer was armed
+	baseTurn <-chan struct{}    // closed when the last is done that was at the base
+	losses   losses             // nodes whose way back is awaited
+	cleanup  sync.WaitGroup     // replicas and data planes that are ending
+	fx       []migration.Effect // reused
 }
 
 // clocks are the instants of a source's blackout.

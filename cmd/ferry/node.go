@@ -48,6 +48,8 @@ type nodeOptions struct {
 	moves   int
 	bytes   size
 	behind  string
+	keep    size
+	plain   bool
 	tied    bool
 	verbose bool
 }
@@ -85,6 +87,9 @@ Ctrl-C or SIGTERM ends the node within 5 seconds. Its daemons are there again wh
 	flags.IntVar(&opts.moves, "incoming", 16, "how many daemons may be on their way here at once")
 	flags.Var(&opts.bytes, "incoming-bytes", "how much state may be on its way here at once (what the disk takes)")
 	flags.StringVar(&opts.behind, "behind", daemon.SlowWriters.String(), "when a target replays no faster than writers write: slow them down, or end the move: `slow|give-up`")
+	opts.keep = keepDefault
+	flags.Var(&opts.keep, "keep", "keep so much of daemons that moved away, or did not arrive: it need not be sent when they come (again); 0: nothing")
+	flags.BoolVar(&opts.plain, "no-compression", false, "send snapshots uncompressed")
 	flags.BoolVarP(&opts.verbose, "verbose", "v", false, "log everything")
 	flags.BoolVar(&opts.tied, "until-stdin-ends", false, "end when stdin does")
 	flags.Lookup("until-stdin-ends").Hidden = true // for whoever starts nodes and may be killed
@@ -109,6 +114,9 @@ Ctrl-C or SIGTERM ends the node within 5 seconds. Its daemons are there again wh
 }
 
 const lanesMax = 32
+
+// keepDefault is that of daemon.Config.BaseBytesMax.
+const keepDefault = 16 << 30
 
 // untilEnd gives a context that ends when r does. The reading ends with the
 // process at the latest: stdin has no deadline.
@@ -160,6 +168,7 @@ func runNode(ctx context.Context, stderr io.Writer, opts nodeOptions) error {
 		Key: key, Dir: filepath.Join(dir, "daemons"), Journal: hook.journal(j), Resolver: file,
 		Kinds: []daemon.Kind{hook.kind(kv.Kind(kv.Options{FillBytes: int64(opts.fill), FillSeed: opts.seed}))}, Orchestrators: file.Orchestrators(),
 		Lanes: opts.lanes, RateLimit: uint64(opts.limit), AttemptsMax: opts.moves, IncomingBytesMax: int64(opts.bytes), Behind: behind, Log: log,
+		BaseBytesMax: opts.baseBytesMax(), Compression: opts.compression(),
 		OnAuthority: func(a daemon.Authority) {
 			log.Info("authority", "daemon", a.Name, "node", nodeName(file, a.Node), "epoch", a.Epoch)
 		},
@@ -329,4 +338,19 @@ func closeJournal(log *slog.Logger, j journal.Journal) {
 	if err := j.Close(); err != nil {
 		log.Error("journal closed with an error", "err", err)
 	}
+}
+
+// baseBytesMax is --keep as the host has it.
+func (o *nodeOptions) baseBytesMax() int64 {
+	if o.keep == 0 {
+		return -1
+	}
+	return int64(o.keep)
+}
+
+func (o *nodeOptions) compression() daemon.Compression {
+	if o.plain {
+		return daemon.CompressionOff
+	}
+	return daemon.CompressionAuto
 }
