@@ -97,7 +97,7 @@ func (p *host) start(o order) (self peer, err error) {
 		Resolver: &p.book, Orchestrators: identity.NewAllowList(keyOf(moverRole).NodeID()), Lanes: o.Lanes,
 		Transport: func(c *transport.Config) {
 			if o.Connections != 0 { // so many, and no more
-				c.Connections, c.ConnectionsMax = o.Connections, o.Connections
+				c.Connections, c.ConnectionsMax = o.Connections, max(o.Connections, 0)
 			}
 		},
 	})

@@ -6,8 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"ferry/frame"
 	"ferry/proto0500"
 	"ferry/snapshot"
@@ -79,37 +77,30 @@ func (o *outbound) shipSnapshot(ctx context.Context, sess *transport.Session, he
 }
 
 // shipChunks lets every lane take the next chunk that is not taken yet, so that
-// a slow lane never holds the others up.
+// a slow lane never holds the others up. How many lanes there are, the path says.
 func (o *outbound) shipChunks(ctx context.Context, sess *transport.Session, hello proto0500.Hello, held proto0500.Ranges) error {
 	queue := newChunkQueue(o.chunker.Total(), held)
-	lanes := min(o.h.cfg.Lanes, int(hello.LanesMax), int(queue.left), proto0500.LanesMax)
-	g, ctx := errgroup.WithContext(ctx)
-	for lane := range lanes {
-		g.Go(func() error { return o.shipLane(ctx, sess, hello, uint8(lane), queue) })
+	if queue.left == 0 {
+		return nil
 	}
-	return g.Wait()
+	lanes := min(o.h.cfg.lanesMax(), max(int(hello.LanesMax), 1), int(queue.left), proto0500.LanesMax)
+	err := sess.Spread(ctx, lanes, func(ctx context.Context, st *transport.Stream) error {
+		return o.shipLane(ctx, st, hello, queue)
+	})
+	_, broken := errors.AsType[*transport.SessionError](err)
+	_, reset := errors.AsType[*transport.StreamError](err)
+	if _, said := errors.AsType[*lostError](err); (broken || reset) && !said {
+		return lostBy(err) // before or after what shipLane does
+	}
+	return err
 }
 
-func (o *outbound) shipLane(ctx context.Context, sess *transport.Session, hello proto0500.Hello, lane uint8, queue *chunkQueue) (err error) {
-	st, err := sess.OpenStream(ctx, transport.Lane, lane)
-	if err != nil {
-		return lostBy(err)
-	}
-	defer func() {
-		if err != nil {
-			st.Cancel(transport.CodeCanceled)
-		}
-	}()
-	// A stream's Write does not know the context.
-	stop := context.AfterFunc(ctx, func() { st.Cancel(transport.CodeCanceled) })
-	defer stop()
+// shipLane is one lane: chunks until there are no more, one after the other.
+func (o *outbound) shipLane(ctx context.Context, st *transport.Stream, hello proto0500.Hello, queue *chunkQueue) error {
 	p := snapshot.NewPacker(o.chunker, o.packing(hello))
 	for {
 		i, ok := queue.next()
 		if !ok {
-			if err := st.CloseWrite(); err != nil {
-				return lostBy(err)
-			}
 			return nil
 		}
 		f, err := p.Frame(o.epoch, i)
@@ -126,7 +117,7 @@ func (o *outbound) shipLane(ctx context.Context, sess *transport.Session, hello 
 			return lostBy(err)
 		}
 		p.Observe(len(f.Frame), time.Since(begun))
-		o.countChunk(lane, i, f)
+		o.countChunk(st.Lane(), i, f)
 	}
 }
 

@@ -45,7 +45,8 @@ type Config struct {
 	IncomingBytesMax int64
 	// ChunkBytes is how much of a snapshot goes into one frame. 0: 256 KiB.
 	ChunkBytes uint32
-	// Lanes is how many streams carry a snapshot. 0: 4.
+	// Lanes is how many streams carry a snapshot, at most 32. 0: as many as the
+	// path wants, from 4 to 16 (transport.Session.Spread).
 	Lanes int
 	// BaseBytesMax is how much of the disk may be kept of daemons that are not
 	// here: of their earlier stays, and of moves to here that failed. It makes
@@ -151,7 +152,6 @@ func (c *Config) validate() error {
 	setDefault(&c.StateBytesMax, 1<<40)
 	setDefault(&c.AttemptsMax, 16)
 	setDefault(&c.ChunkBytes, 256<<10)
-	setDefault(&c.Lanes, 4)
 	setDefault(&c.LogBytes, 64<<20)
 	setDefault(&c.MemoryLogBytes, 64<<20)
 	setDefault(&c.ResumeFor, 4*time.Second)
@@ -189,4 +189,12 @@ func (c *Config) timer(t migration.Timer) time.Duration {
 	default:
 		return c.AskEvery
 	}
+}
+
+// lanesMax is how many lanes there may be, away from here and to here.
+func (c *Config) lanesMax() int {
+	if c.Lanes == 0 {
+		return 16
+	}
+	return c.Lanes
 }

@@ -367,7 +367,7 @@ func (h *Host) hello() []byte {
 	b, err := proto0500.Hello{
 		Version: proto0500.HelloVersion, Features: proto0500.FeatureCDS1v3 | proto0500.FeaturePace | proto0500.FeatureChunk,
 		ChunkBytesMax: h.cfg.Limits.ChunkBytesMax, EventPayloadBytesMax: h.cfg.Limits.EventPayloadBytesMax,
-		MessageBytesMax: h.cfg.Limits.MessageBytesMax, LanesMax: uint8(h.cfg.Lanes), BootID: h.boot,
+		MessageBytesMax: h.cfg.Limits.MessageBytesMax, LanesMax: uint8(h.cfg.lanesMax()), BootID: h.boot,
 	}.Append(nil, &h.cfg.Limits)
 	if err != nil {
 		panic("daemon: hello: " + err.Error())
@@ -390,7 +390,7 @@ func (s *steward) prepared() proto0500.Prepared {
 	m := proto0500.Prepared{
 		DaemonOrigin: s.origin, ChunkBytes: cfg.Limits.ChunkBytesMax,
 		EventPayloadBytes: cfg.Limits.EventPayloadBytesMax,
-		CreditBytes:       uint64(cfg.StateBytesMax), Lanes: uint8(cfg.Lanes),
+		CreditBytes:       uint64(cfg.StateBytesMax), Lanes: uint8(cfg.lanesMax()),
 	}
 	if s.in != nil {
 		m.SealingKey, m.Signature = s.in.recipient.Public, s.in.recipient.Signature

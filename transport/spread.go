@@ -13,8 +13,8 @@ import (
 // Spread carries bulk over as many lanes as the path wants, at least 1 and at most max (LanesMax of the peer's hello, or
 // how many pieces there are). It begins with Config.Lanes, each on a connection of its own, and doubles their number as
 // long as that makes more bytes arrive, up to Config.ConnectionsMax connections and 32 lanes; from there on lanes share
-// connections. Where there are no further connections at all, it stays at one lane on the control connection; on a
-// caller's connection at Config.Lanes.
+// connections. Where the peer cannot be dialed, it stays at one lane on the control connection; on a caller's connection
+// at Config.Lanes.
 //
 // run is called on a goroutine of its own for each lane, which st.Lane() numbers from 0. It takes the next piece of work
 // that no other has taken, writes it to st, and returns nil when none is left; so a slow lane holds no other up:
@@ -35,34 +35,23 @@ import (
 // Spread returns when every run has returned, with the first error, or the cause of ctx. Then everything is written, and
 // not yet taken by the peer. At the peer the handler must have read a lane to its end before it returns.
 func (s *Session) Spread(ctx context.Context, max int, run func(ctx context.Context, st *Stream) error) error {
-	max = min(max, lanesMax)
+	if max = min(max, lanesMax); max < 1 {
+		max = 1
+	}
 	g, inner := errgroup.WithContext(ctx)
 	sp := &spread{s: s, ctx: inner, run: run, ended: make(chan struct{})}
-	// The first lane shows what there is to run on.
-	first, err := s.open(ctx, prefix{kind: Lane}, place{bulk: true})
-	if err != nil {
-		return err
+	lanes := sp.begin(g, min(s.e.cfg.Lanes, max))
+	if lanes == 0 {
+		return sp.firstErr
 	}
-	sp.open[0] = true
-	g.Go(func() error { return sp.lane(first) })
-	lanes := sp.begin(g, min(s.lanesFirst(first), max))
 	if s.carrier.traffic().connections > 0 {
 		g.Go(func() error { sp.climb(g, lanes, max); return nil })
 	}
-	err = g.Wait()
+	err := g.Wait()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	return err
-}
-
-// lanesFirst is how many lanes to begin with, by where the first one runs.
-func (s *Session) lanesFirst(first *Stream) int {
-	c, ok := s.carrier.(*direct)
-	if ok && first.conn == 0 && c.control.owned && s.e.cfg.Connections > 0 {
-		return 1 // beside control there is room for no more (Config.ConnWindow)
-	}
-	return s.e.cfg.Lanes
 }
 
 // spread is one Spread under way.
@@ -71,12 +60,17 @@ type spread struct {
 	ctx     context.Context
 	run     func(ctx context.Context, st *Stream) error
 	endOnce sync.Once
-	open    [lanesMax]bool // lanes that run, or have run
-	ended   chan struct{}  // closed when a lane has found no more work: there is none for further ones
+
+	firstErr error          // why there is not even one lane
+	open     [lanesMax]bool // lanes that run, or have run
+	ended    chan struct{}  // closed when a lane has found no more work: there is none for further ones
 }
 
 // begin opens the lanes below n that are missing, as far as there is a connection for each, and says how many there are.
+// The first one makes do with any; without it there are none. They start together, or the first to be open would have
+// carried little work off alone.
 func (sp *spread) begin(g *errgroup.Group, n int) (lanes int) {
+	var streams [lanesMax]*Stream
 	var opening sync.WaitGroup
 	for lane := range n {
 		if sp.open[lane] {
@@ -84,19 +78,29 @@ func (sp *spread) begin(g *errgroup.Group, n int) (lanes int) {
 		}
 		opening.Go(func() {
 			pre := prefix{kind: Lane, lane: uint8(lane)}
-			st, err := sp.s.open(sp.ctx, pre, place{bulk: true, slot: pre.lane, own: true})
-			if err != nil {
+			st, err := sp.s.open(sp.ctx, pre, place{bulk: true, slot: pre.lane, own: lane > 0})
+			switch {
+			case err == nil:
+				streams[lane] = st
+			case lane == 0:
+				sp.firstErr = err
+			default:
 				// The others carry everything, or end for the same reason.
 				sp.s.e.cfg.Log.Debug("a lane less", slog.Int("lane", lane), slog.Any("cause", err))
-				return
 			}
-			sp.open[lane] = true
-			g.Go(func() error { return sp.lane(st) })
 		})
 	}
 	opening.Wait()
-	for _, open := range sp.open {
-		if open {
+	for lane, st := range streams {
+		switch {
+		case st == nil:
+		case sp.firstErr != nil:
+			st.Cancel(CodeCanceled)
+		default:
+			sp.open[lane] = true
+			g.Go(func() error { return sp.lane(st) })
+		}
+		if sp.open[lane] {
 			lanes++
 		}
 	}

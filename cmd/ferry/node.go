@@ -82,7 +82,7 @@ Ctrl-C or SIGTERM ends the node within 5 seconds. Its daemons are there again wh
 	flags.BoolVar(&opts.create, "create", false, "create the daemon without asking the other nodes")
 	flags.Var(&opts.fill, "fill", "load a daemon that is created with this much seeded, incompressible state (64MiB)")
 	flags.Uint64Var(&opts.seed, "fill-seed", 1, "the seed of --fill")
-	flags.IntVar(&opts.lanes, "lanes", 4, "how many streams carry a snapshot away from here")
+	flags.IntVar(&opts.lanes, "lanes", 0, "how many streams carry a snapshot away from here, and here at most; 0: as many as the path wants")
 	flags.Var(&opts.limit, "limit", "send snapshots at this `RATE` at most, all moves together: 50MB/s, 20MiB/s")
 	flags.IntVar(&opts.moves, "incoming", 16, "how many daemons may be on their way here at once")
 	flags.Var(&opts.bytes, "incoming-bytes", "how much state may be on its way here at once (what the disk takes)")
@@ -96,8 +96,8 @@ Ctrl-C or SIGTERM ends the node within 5 seconds. Its daemons are there again wh
 	require(cmd, "name")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		switch {
-		case opts.lanes < 1 || opts.lanes > lanesMax:
-			return usagef("--lanes must be from 1 to %d", lanesMax)
+		case opts.lanes < 0 || opts.lanes > lanesMax:
+			return usagef("--lanes must be from 0 to %d", lanesMax)
 		case opts.moves < 1:
 			return usagef("--incoming must be at least 1")
 		case opts.daemon == "" && (opts.create || opts.fill > 0):
