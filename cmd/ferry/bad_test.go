@@ -39,7 +39,7 @@ func TestBadInput(t *testing.T) {
 			lockJournal(t, nodeJournal(w.file, "a"))
 		}, exitFailed, []string{"runs already", "another process"}},
 		{"create without a daemon", node + " --create", nil, exitUsage, []string{"--daemon"}},
-		{"no lanes", node + " --lanes 0", nil, exitUsage, []string{"--lanes"}},
+		{"too many lanes", node + " --lanes 33", nil, exitUsage, []string{"--lanes"}},
 		{"no such behind", node + " --behind never", nil, exitUsage, []string{"--behind", "slow or give-up"}},
 		{"bad size", node + " --fill lots", nil, exitUsage, []string{`"lots" is not a size`}},
 		{"node without a name", "node --cluster FILE", nil, exitUsage, []string{`"name" not set`}},
