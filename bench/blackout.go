@@ -105,7 +105,7 @@ func (c blackoutConfig) bySize(ctx context.Context, out *Result, main blackoutSe
 		longest.add(float64(p.Bytes>>20), slices.Max(s.total))
 	}
 	first, last := c.Sizes[0], c.Sizes[len(c.Sizes)-1]
-	var ends [2]float64
+	var ends, ownEnds [2]float64
 	for _, point := range c.Sizes {
 		if point.Bytes > c.Main.Bytes && len(curve.X) > 0 && curve.X[len(curve.X)-1] < float64(c.Main.Bytes>>20) {
 			add(c.Main, main)
@@ -115,18 +115,20 @@ func (c blackoutConfig) bySize(ctx context.Context, out *Result, main blackoutSe
 			return fmt.Errorf("%s of state: %w", mib(float64(point.Bytes)), err)
 		}
 		add(point, s)
-		out.Figures = append(out.Figures, figure(fmt.Sprintf("blackout, %s: p50", mib(float64(point.Bytes))), "ms", nil, s.total))
+		out.Figures = append(out.Figures,
+			figure(fmt.Sprintf("blackout, %s: p50", mib(float64(point.Bytes))), "ms", nil, s.total),
+			figure(fmt.Sprintf("of it fsync, %s: p50", mib(float64(point.Bytes))), "ms", nil, s.fsync))
 		switch point {
 		case first:
-			ends[0] = median(s.total)
+			ends[0], ownEnds[0] = median(s.total), median(s.own())
 		case last:
-			ends[1] = median(s.total)
+			ends[1], ownEnds[1] = median(s.total), median(s.own())
 		}
 	}
-	out.Figures = append(out.Figures, Figure{
-		Name: fmt.Sprintf("blackout, p50: %s / %s of state", mib(float64(last.Bytes)), mib(float64(first.Bytes))),
-		Unit: "×", Bound: atMost(2), Value: ends[1] / ends[0],
-	})
+	sizes := fmt.Sprintf("%s / %s of state", mib(float64(last.Bytes)), mib(float64(first.Bytes)))
+	out.Figures = append(out.Figures,
+		Figure{Name: "blackout, p50: " + sizes, Unit: "×", Bound: atMost(2), Value: ends[1] / ends[0]},
+		Figure{Name: "blackout without its fsyncs, p50: " + sizes, Unit: "×", Value: ownEnds[1] / ownEnds[0]})
 	out.Curves = append(out.Curves, curve, longest)
 	return nil
 }
@@ -198,6 +200,15 @@ func (c blackoutConfig) moves(ctx context.Context, point blackoutPoint, rate int
 	}
 	s.calm, err = writers.seen(calm, begun)
 	return s, err
+}
+
+// own is the blackout without what the disk took of it.
+func (s *blackoutSeen) own() []float64 {
+	list := make([]float64, len(s.total))
+	for i := range list {
+		list[i] = s.total[i] - s.fsync[i]
+	}
+	return list
 }
 
 func (s *blackoutSeen) add(m moved) {
