@@ -83,6 +83,8 @@ func (o *outbound) shipChunks(ctx context.Context, sess *transport.Session, hell
 	if queue.left == 0 {
 		return nil
 	}
+	o.h.shipping.Add(1)
+	defer o.h.shipping.Add(-1)
 	lanes := min(o.h.cfg.lanesMax(), max(int(hello.LanesMax), 1), int(queue.left), proto0500.LanesMax)
 	err := sess.Spread(ctx, lanes, func(ctx context.Context, st *transport.Stream) error {
 		return o.shipLane(ctx, st, hello, queue)
@@ -95,10 +97,28 @@ func (o *outbound) shipChunks(ctx context.Context, sess *transport.Session, hell
 	return err
 }
 
+// lanesShared is how many lanes the moves away from this node have together when
+// they are several: each lane holds chunks, here and at its target.
+const lanesShared = 8
+
+// lanesEach is how many lanes a move may have beside the others.
+func lanesEach(moves int32) int {
+	if moves <= 1 {
+		return proto0500.LanesMax
+	}
+	return max(1, lanesShared/int(moves))
+}
+
 // shipLane is one lane: chunks until there are no more, one after the other.
 func (o *outbound) shipLane(ctx context.Context, st *transport.Stream, hello proto0500.Hello, queue *chunkQueue) error {
-	p := snapshot.NewPacker(o.chunker, o.packing(hello))
+	var p *snapshot.Packer
 	for {
+		if int(st.Lane()) >= lanesEach(o.h.shipping.Load()) {
+			return nil // the others do it
+		}
+		if p == nil {
+			p = snapshot.NewPacker(o.chunker, o.packing(hello))
+		}
 		i, ok := queue.next()
 		if !ok {
 			return nil

@@ -42,6 +42,8 @@ type Host struct {
 	pacer   *pacer // of all moves away from here
 	admits  admission
 
+	shipping atomic.Int32 // moves whose chunks are under way from here
+
 	ctx    context.Context // ends when the host does
 	cancel context.CancelCauseFunc
 	ready  chan struct{} // closed when the recorded daemons are up
