@@ -48,7 +48,10 @@ test:
 	@echo "== go test $(TESTFLAGS)"
 	@$(GO) test $(TESTFLAGS) ./...
 
+# First the share of inputs that each target of ./fuzz accepts; then go says the executions a second of each.
 fuzz:
+	@out=$$($(GO) test -count 1 -run '^(TestReplay|TestCanaries)$$' -v ./fuzz) || { echo "$$out"; exit 1; }; \
+	  echo "$$out" | grep -E 'accepted|found:|^ok'
 	@for pkg in $$($(GO) list ./...); do \
 	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
 	    echo "== $$pkg $$target"; \

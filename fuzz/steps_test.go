@@ -180,7 +180,9 @@ func (p *program) input(now frame.Epoch) migration.Input {
 // a refused input changes nothing and does no more than answer its sender; epochs only grow; a changed record is durable
 // before anything is said; and what cannot be taken back is not: retired comes from the peer's ack of the last seal alone,
 // and ends by its word or by force alone.
-func FuzzParticipant(f *testing.F) {
+func FuzzParticipant(f *testing.F) { fuzzParticipant(f) }
+
+func fuzzParticipant(f fuzzing) {
 	// The two ways through a whole move.
 	f.Add([]byte{0, 8, 0, 0, 0, 4, 8, 2, 0, 4, 0, 8, 3, 0, 4, 0, 0, 3, 0, 1, 8, 5, 3, 0, 0, 0, 8, 11, 4, 0, 8, 7, 3, 0, 0})
 	f.Add([]byte{1, 8, 1, 0, 4, 170, 0, 1, 2, 0, 2, 2, 0, 3, 0, 0, 3, 8, 4, 3, 0, 0, 0, 8, 6, 0, 0})
@@ -209,7 +211,7 @@ func stepParticipant(t *testing.T, m *migration.Participant, copy migration.Copy
 	t.Helper()
 	before := *m
 	fx, err := m.Step(copy, in, nil)
-	if canary(t) && err == nil && len(fx) > 3 {
+	if canary() && err == nil && len(fx) > 3 {
 		*m = before // a machine that forgets
 	}
 	again := before
@@ -219,6 +221,9 @@ func stepParticipant(t *testing.T, m *migration.Participant, copy migration.Copy
 	}
 	if bad := m.Check(); bad != nil {
 		t.Fatalf("%T %+v: %v", in, in, bad)
+	}
+	if _, boot := in.(migration.Boot); err == nil && !boot {
+		accept("step")
 	}
 	if err != nil {
 		if _, ok := errors.AsType[*migration.Refused](err); !ok || *m != before {
@@ -290,7 +295,9 @@ func stepParticipant(t *testing.T, m *migration.Participant, copy migration.Copy
 
 // FuzzMove: an orchestrator, told anything by anybody. Its invariants hold, it is deterministic, a refused input changes
 // nothing, an outcome is recorded before it is told, and it is told once.
-func FuzzMove(f *testing.F) {
+func FuzzMove(f *testing.F) { fuzzMove(f) }
+
+func fuzzMove(f fuzzing) {
 	f.Add([]byte{0, 5, 10, 0, 1, 0, 4, 2, 4, 0, 0, 0, 0, 5, 19, 1, 1, 0, 5, 20, 3, 1, 0, 5, 21, 3, 1, 0})
 	f.Add([]byte{1, 1, 4, 3, 6, 0, 4, 2})
 	f.Fuzz(func(t *testing.T, code []byte) {
@@ -330,7 +337,7 @@ func stepMove(t *testing.T, m *migration.Move, in migration.MoveInput) {
 	t.Helper()
 	before := *m
 	fx, err := m.Step(in, nil)
-	if canary(t) && err == nil && len(fx) > 3 {
+	if canary() && err == nil && len(fx) > 3 {
 		*m = before
 	}
 	again := before
@@ -346,6 +353,9 @@ func stepMove(t *testing.T, m *migration.Move, in migration.MoveInput) {
 			t.Fatalf("%T: refused with %v, effects %v, changed: %t", in, err, fx, *m != before)
 		}
 		return
+	}
+	if _, start := in.(migration.Start); !start {
+		accept("step")
 	}
 	if before.Done() {
 		t.Fatalf("%T after the end: %v", in, fx)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -168,6 +169,12 @@ func openError(path string, err error) error {
 		return &FileError{Path: path, Kind: ErrForeign, Err: err}
 	case errors.Is(err, bolterrors.ErrChecksum):
 		return &FileError{Path: path, Kind: ErrCorrupt, Err: err}
+	}
+	if _, ok := errors.AsType[*fs.PathError](err); !ok {
+		if _, ok := errors.AsType[syscall.Errno](err); !ok {
+			// Not the system's word, so bbolt's on what it read: a file that ends in its first pages has no sentinel.
+			return &FileError{Path: path, Kind: ErrCorrupt, Err: err}
+		}
 	}
 	return fmt.Errorf("journal %s: %w", path, err)
 }
