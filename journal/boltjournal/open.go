@@ -84,6 +84,8 @@ func open(path string, options Options) (j *Journal, err error) {
 	if err := verify(path, wait); err != nil {
 		return nil, err
 	}
+	// That list may be said to lie outside the file: reading it faults.
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		// Only the list of free pages is read for the first time here. bbolt
 		// panics on a bad one and leaves the file mapped, and so locked, until
@@ -129,10 +131,29 @@ func (j *Journal) check() (err error) {
 			return &FileError{Path: j.path, Kind: ErrCorrupt,
 				Err: fmt.Errorf("it has %d bytes and should have %d", info.Size(), tx.Size())}
 		}
-		if tx.Bucket(bucketName) == nil {
+		file, err := os.Open(j.path)
+		if err != nil {
+			return fmt.Errorf("journal %s: %w", j.path, err)
+		}
+		defer file.Close()
+		pageBytes := int64(tx.DB().Info().PageSize)
+		tree := func(b *bbolt.Bucket) error {
+			if b.RootPage() == 0 {
+				return nil // inside its parent's page
+			}
+			if err := checkTree(file, pageBytes, uint64(b.RootPage()), uint64(tx.Size()/pageBytes)); err != nil {
+				return &FileError{Path: j.path, Kind: ErrCorrupt, Err: err}
+			}
+			return nil
+		}
+		if err := tree(tx.Cursor().Bucket()); err != nil {
+			return err
+		}
+		bucket := tx.Bucket(bucketName)
+		if bucket == nil {
 			return &FileError{Path: j.path, Kind: ErrForeign, Err: fmt.Errorf("a bbolt file without bucket %q", bucketName)}
 		}
-		return nil
+		return tree(bucket)
 	})
 	if err != nil {
 		return err
