@@ -70,6 +70,8 @@ const (
 	streamsMax = 64
 	// sessionsPerNodeMax bounds the sessions that one node key may hold at a time, each with its own connections.
 	sessionsPerNodeMax = 16
+	// linksMax bounds the connections of all peers together; it is beyond what a large cluster has.
+	linksMax = 4096
 	// splicesMax bounds the streams spliced here for others.
 	splicesMax = 256
 	// drainTimeout bounds how long a clean Close waits for the peer to take what was sent.
@@ -204,6 +206,13 @@ func QUICConfig() *quic.Config {
 	q := c.quic()
 	q.MaxIncomingStreams = 2 * streamsMax
 	q.MaxIncomingUniStreams = 0 // quic-go's default
+	return q
+}
+
+// quicListen also gives up on a handshake as soon as its dialer does.
+func (c *Config) quicListen() *quic.Config {
+	q := c.quic()
+	q.HandshakeIdleTimeout = c.DialTimeout
 	return q
 }
 

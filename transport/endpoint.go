@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"slices"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"ferry/identity"
+	"ferry/internal/quiet"
 )
 
 // Endpoint is this node's end of all its sessions. Set it up with Listen or UseTransport, or neither when all its
@@ -42,6 +44,8 @@ type Endpoint struct {
 	links    map[*quic.Conn]*link           // every connection in use
 	dials    map[string]*dialing
 	splices  int
+	door     *door
+	refused  *quiet.Log
 	bulk     atomic.Int64 // further connections; changed under mu
 
 	splice func(a, b *Stream) // what a relay does; tests put a forging one here
@@ -61,10 +65,16 @@ func New(cfg Config) (*Endpoint, error) {
 		links:    make(map[*quic.Conn]*link),
 		dials:    make(map[string]*dialing),
 		splice:   splice,
+		refused:  quiet.New(cfg.Log),
 	}
+	e.door = newDoor(e.refused)
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	return e, nil
 }
+
+// Refused is how often this endpoint has refused or ended what peers wanted, by what it was. Of each kind the log has one
+// line per peer in ten seconds.
+func (e *Endpoint) Refused() map[string]uint64 { return e.refused.Counts() }
 
 // ID is this node's.
 func (e *Endpoint) ID() identity.NodeID { return e.id }
@@ -226,6 +236,7 @@ func (e *Endpoint) publish(s *Session) {
 	}
 	e.mu.Unlock()
 	if oldest != nil {
+		e.refused.Warn("session ended for a newer one", oldest.addr, slog.String("node", oldest.peer.String()), slog.String("addr", oldest.addr))
 		oldest.cancel(oldest.error(fmt.Errorf("%w: more than %d sessions with this node", ErrOverload, sessionsPerNodeMax), false))
 	}
 }

@@ -49,6 +49,9 @@ func (e *Endpoint) newLink(conn *quic.Conn, owned bool) (*link, error) {
 	if e.ctx.Err() != nil {
 		return nil, ErrShutdown
 	}
+	if owned && len(e.links) >= linksMax {
+		return nil, fmt.Errorf("%w: %d connections", ErrOverload, linksMax)
+	}
 	if e.links[conn] != nil {
 		return nil, fmt.Errorf("%w: the connection carries a session already", ErrOverload)
 	}
@@ -63,6 +66,9 @@ func (e *Endpoint) newLink(conn *quic.Conn, owned bool) (*link, error) {
 func (l *link) settle(s *Session, err error) {
 	l.settled.Do(func() {
 		l.session, l.err = s, err
+		if s != nil {
+			comeIn(l.conn.Context())
+		}
 		close(l.ready)
 	})
 }
@@ -175,7 +181,8 @@ func (l *link) serve(str *quic.Stream, head []byte) {
 	if err != nil {
 		cancelBoth(p, refusalCode(err))
 		why, _ := explain(err)
-		l.e.cfg.Log.Debug("stream refused", slog.String("addr", l.conn.RemoteAddr().String()), slog.Any("cause", why))
+		l.e.refused.Warn("stream refused", l.conn.RemoteAddr().String(),
+			slog.String("addr", l.conn.RemoteAddr().String()), slog.Any("cause", why))
 	}
 }
 
@@ -202,7 +209,7 @@ func (l *link) dispatch(pre prefix, p quicPipe) error {
 		if err != nil {
 			why, _ := explain(err)
 			if e, ok := errors.AsType[*SessionError](err); (!ok || !e.Remote) && !errors.Is(err, errBulkFull) {
-				l.e.cfg.Log.Warn("connection refused", slog.String("addr", l.conn.RemoteAddr().String()),
+				l.e.refused.Warn("connection refused", hostOf(l.conn.RemoteAddr()).String(), slog.String("addr", l.conn.RemoteAddr().String()),
 					slog.String("stream", pre.kind.String()), slog.Any("cause", why))
 			}
 			l.fail(why)

@@ -56,6 +56,7 @@ func (e *Endpoint) Listen(addr string) error {
 	}
 	e.socket = socket
 	e.transport = &quic.Transport{Conn: socket, StatelessResetKey: key}
+	e.GuardTransport(e.transport)
 	if !e.cfg.PlainSocket {
 		e.packets = NewPacketConn(socket, e.cfg.Log)
 		e.transport.Conn = e.packets
@@ -63,7 +64,7 @@ func (e *Endpoint) Listen(addr string) error {
 	if dialOnly {
 		return nil
 	}
-	if e.listener, err = e.transport.Listen(e.TLSConfig(), e.cfg.quic()); err != nil {
+	if e.listener, err = e.transport.Listen(e.TLSConfig(), e.cfg.quicListen()); err != nil {
 		e.transport.Close()
 		socket.Close()
 		e.socket, e.packets, e.transport = nil, nil, nil
@@ -102,7 +103,8 @@ func (e *Endpoint) acceptLoop() error {
 			return fmt.Errorf("transport: accept: %w", err)
 		}
 		if err := e.Accept(conn); err != nil {
-			e.cfg.Log.Warn("connection refused", slog.String("addr", conn.RemoteAddr().String()), slog.Any("cause", err))
+			e.refused.Warn("connection refused", hostOf(conn.RemoteAddr()).String(),
+				slog.String("addr", conn.RemoteAddr().String()), slog.Any("cause", err))
 		}
 	}
 }
@@ -119,7 +121,8 @@ func (e *Endpoint) allow(key ed25519.PublicKey) error {
 	defer cancel()
 	err := e.admit(ctx, key)
 	if err != nil {
-		e.cfg.Log.Warn("node key refused", slog.String("node", identity.NodeIDOf(key).String()), slog.Any("cause", err))
+		node := identity.NodeIDOf(key).String()
+		e.refused.Warn("node key refused", node, slog.String("node", node), slog.Any("cause", err))
 	}
 	return err
 }
