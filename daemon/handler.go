@@ -184,10 +184,18 @@ func (h *Host) adopt(o proto0500.Origin, desc drive.Descriptor) (*steward, error
 // Stream finds the attempt that an incoming stream belongs to by its first
 // frame, and lets it serve the rest.
 func (t handler) Stream(s *transport.Session, str *transport.Stream) {
+	if !t.h.awaits(s.Peer()) {
+		t.refuse(s, str, fmt.Errorf("%w: stream of a node that moves nothing to here", errNoAttempt))
+		return
+	}
 	r := frame.NewReader(str, t.h.cfg.Limits)
 	f, err := r.Next()
 	if err == nil {
 		err = t.serve(s, str, r, f)
+	}
+	if errors.Is(err, errNoAttempt) {
+		t.refuse(s, str, err)
+		return
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		t.h.log.Debug("stream ended", "node", s.Peer(), "kind", str.Kind(), "err", err)
@@ -197,6 +205,24 @@ func (t handler) Stream(s *transport.Session, str *transport.Stream) {
 
 // errNoAttempt refuses a stream for a daemon that nobody prepared here.
 var errNoAttempt = errors.New("no such attempt at this node")
+
+// refuse resets a stream that nobody here waits for, which harms nothing else.
+func (t handler) refuse(s *transport.Session, str *transport.Stream, err error) {
+	t.h.refused.Warn("stream refused", s.Peer().String(), "node", s.Peer(), "kind", str.Kind(), "err", err)
+	str.Cancel(transport.CodeRefused)
+}
+
+// awaits says whether a daemon is on its way here from the node. Whoever else
+// opens a stream is refused before anything is read of it: prepare has been
+// answered before the source may send.
+func (h *Host) awaits(node identity.NodeID) bool {
+	for _, st := range h.each() {
+		if in := st.attempt.Load(); in != nil && identity.NodeID(in.source) == node {
+			return true
+		}
+	}
+	return false
+}
 
 func (t handler) serve(s *transport.Session, str *transport.Stream, r *frame.Reader, f frame.Frame) error {
 	origin, err := originOf(f.Message(), &t.h.cfg.Limits)

@@ -19,6 +19,7 @@ import (
 	"ferry/frame"
 	"ferry/identity"
 	"ferry/internal/drive"
+	"ferry/internal/quiet"
 	"ferry/journal"
 	"ferry/migration"
 	"ferry/proto0500"
@@ -34,6 +35,7 @@ type Host struct {
 	boot    uint64 // tells this process from earlier ones of the node
 	kinds   map[string]Kind
 	log     *slog.Logger
+	refused *quiet.Log
 	records drive.Records
 	ep      *transport.Endpoint
 	sender  *drive.Sender
@@ -68,7 +70,7 @@ func New(cfg Config) (*Host, error) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	h := &Host{
 		cfg: cfg, self: proto0500.NodeID(cfg.Key.NodeID()), boot: binary.LittleEndian.Uint64(boot[:]),
-		kinds: make(map[string]Kind), log: cfg.Log, records: drive.Records{J: cfg.Journal},
+		kinds: make(map[string]Kind), log: cfg.Log, refused: quiet.New(cfg.Log), records: drive.Records{J: cfg.Journal},
 		bases: bases{dir: cfg.Dir, bytesMax: cfg.BaseBytesMax}, pacer: newPacer(cfg.RateLimit), ctx: ctx, cancel: cancel, ready: make(chan struct{}),
 		stewards: make(map[proto0500.Origin]*steward),
 		byName:   make(map[string][]*steward), making: make(map[string]bool),

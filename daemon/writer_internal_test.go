@@ -212,7 +212,7 @@ func chain(t testing.TB, head Head, n, bytes int) (events []Event, end Head) {
 
 // BenchmarkWrite is what a write costs beside the daemon and the disk.
 func BenchmarkWrite(b *testing.B) {
-	w := newWriter(memReplica(quiet{}), 100, time.Now)
+	w := newWriter(memReplica(silent{}), 100, time.Now)
 	go w.run()
 	defer w.stop()
 	payload := make([]byte, 64)
@@ -226,9 +226,9 @@ func BenchmarkWrite(b *testing.B) {
 	})
 }
 
-type quiet struct{}
+type silent struct{}
 
-func (quiet) Apply([]Event) error         { return nil }
-func (quiet) Snapshot() (Snapshot, error) { return Bytes(nil), nil }
-func (quiet) Restore(State) error         { return nil }
-func (quiet) Close() error                { return nil }
+func (silent) Apply([]Event) error         { return nil }
+func (silent) Snapshot() (Snapshot, error) { return Bytes(nil), nil }
+func (silent) Restore(State) error         { return nil }
+func (silent) Close() error                { return nil }
