@@ -188,6 +188,9 @@ func fuzzJournalFile(f fuzzing) {
 			if want, ok := records[string(key)]; !ok || !bytes.Equal(value, want) {
 				t.Errorf("record %q of %d bytes was never put", key, len(value))
 			}
+			if _, err := j.Get(key); errors.Is(err, journal.ErrNotFound) {
+				t.Errorf("record %q is there and is not found", key)
+			}
 			return nil
 		})
 		if err != nil {

@@ -12,6 +12,8 @@ import (
 
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
+
+	"ferry/journal"
 )
 
 const (
@@ -158,7 +160,15 @@ func (j *Journal) check() (err error) {
 	if err != nil {
 		return err
 	}
-	return j.Range(nil, func(_, _ []byte) error { return nil })
+	// Found by its key too: Range reads the leaves, Get follows the keys of the branches, and a record that it does not
+	// find would be an epoch forgotten.
+	return j.Range(nil, func(key, _ []byte) error {
+		_, err := j.Get(key)
+		if errors.Is(err, journal.ErrNotFound) {
+			return &FileError{Path: j.path, Kind: ErrCorrupt, Err: fmt.Errorf("record %q is there and is not found", key)}
+		}
+		return err
+	})
 }
 
 var errEmpty = errors.New("the file is empty")
