@@ -136,7 +136,7 @@ func (o *outbound) shipLane(ctx context.Context, st *transport.Stream, hello pro
 		if _, err := st.Write(f.Frame); err != nil {
 			return lostBy(err)
 		}
-		p.Observe(len(f.Frame), time.Since(begun))
+		p.Observe(time.Since(begun))
 		o.countChunk(st.Lane(), i, f)
 	}
 }

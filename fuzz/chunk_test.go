@@ -83,7 +83,7 @@ func fuzzPack(f fuzzing) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			packer.Observe(len(p.Frame), time.Duration(len(p.Frame))*time.Duration(nsPerByte))
+			packer.Observe(time.Duration(len(p.Frame)) * time.Duration(nsPerByte))
 			digests.Set(i, p.Digest)
 			parsed, _, err := frame.Parse(p.Frame, &lim)
 			if err != nil {

@@ -103,8 +103,8 @@ func (p *Packer) Digest(index uint32) (Digest, error) {
 	return DigestOf(raw), nil
 }
 
-// Observe tells how long the lane was kept by its path when it sent so many bytes: in Write, and by a rate limit.
-func (p *Packer) Observe(wireBytes int, took time.Duration) { p.tuner.sent(wireBytes, took) }
+// Observe tells how long the lane was kept by its path with the last frame: in Write, and by a rate limit.
+func (p *Packer) Observe(took time.Duration) { p.tuner.sent(took) }
 
 func (p *Packer) read(index uint32) ([]byte, error) {
 	if index >= p.c.total {
@@ -140,7 +140,7 @@ func (p *Packer) compress(raw []byte) (proto0500.Encoding, int) {
 	if n > len(raw)*shrinkNum/shrinkDen || &packed[0] != &p.out[packedAt] {
 		n = len(raw)
 	}
-	p.tuner.packed(e, len(raw), n, p.cfg.Now().Sub(began))
+	p.tuner.packed(len(raw), n, p.cfg.Now().Sub(began))
 	if n == len(raw) {
 		return asItIs, 0
 	}

@@ -192,8 +192,8 @@ func TestPackingModel(t *testing.T) {
 			}
 			cfg.Plain = rnd.IntN(8) == 0
 			packer := NewPacker(x.chunker, cfg)
-			for range rnd.IntN(2 * sendsMin) { // some lanes know their path
-				packer.Observe(1000, 1000*perByte)
+			for range rnd.IntN(2 * settleChunks) { // some lanes know their path
+				packer.Observe(1000 * perByte)
 			}
 			packers = append(packers, packer)
 			unpackers = append(unpackers, NewUnpacker(p, base.Find))
@@ -208,7 +208,7 @@ func TestPackingModel(t *testing.T) {
 				t.Fatalf("seed %d: %v", seed, f.Encoding)
 			}
 			seen[f.Encoding]++
-			packer.Observe(len(f.Frame), time.Duration(len(f.Frame))*perByte)
+			packer.Observe(time.Duration(len(f.Frame)) * perByte)
 			x.digests.Set(uint32(i), f.Digest)
 			for again := range 1 + rnd.IntN(2) {
 				if fresh, err := x.place(unpackers[rnd.IntN(len(unpackers))], f); err != nil || fresh != (again == 0) {
@@ -257,7 +257,7 @@ func TestPackingLanes(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				packer.Observe(len(f.Frame), time.Duration(len(f.Frame))*20)
+				packer.Observe(time.Duration(len(f.Frame)) * 20)
 				x.digests.Set(i, f.Digest)
 				if fresh, err := x.place(u, f); !fresh || err != nil {
 					t.Error(fresh, err)
@@ -282,11 +282,11 @@ func kinds(t testing.TB, chunkBytes, chunks int) map[string]func() (*packing, *P
 				cfg.Have = x.haves(t, base)
 			}
 			p := NewPacker(x.chunker, cfg)
-			for range sendsMin {
+			for range settleChunks {
 				if perByte == 0 {
 					break
 				}
-				p.Observe(1000, 1000*perByte)
+				p.Observe(1000 * perByte)
 			}
 			return x, p, base
 		}
@@ -368,18 +368,18 @@ func TestNoiseIsLeftAlone(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.Observe(len(f.Frame), time.Duration(len(f.Frame))*50)
+		p.Observe(time.Duration(len(f.Frame)) * 50)
 		if f.Encoding != asItIs {
 			packed++
 		}
 		if i == chunks-1 {
-			if packed > 1 || tries/2 > 2*missesMax+chunks/probeIdle+1 || tries/2 < chunks/probeIdle {
+			if packed > 1 || tries/2 > 2*missesMax+chunks/probeGap+1 || tries/2 < chunks/probeGap {
 				t.Errorf("noise: %d chunks packed, %d tried, of %d", packed, tries/2, chunks)
 			}
 			packed = 0
 		}
 	}
-	if packed < chunks-probeIdle-1 {
+	if packed < chunks-probeGap-1 {
 		t.Errorf("text after noise: %d of %d packed", packed, chunks)
 	}
 }
