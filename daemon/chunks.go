@@ -129,14 +129,12 @@ func (o *outbound) shipLane(ctx context.Context, st *transport.Stream, hello pro
 		}
 		// Before the write: what arrives though the write fails is not read again.
 		o.digests.Set(i, f.Digest)
-		begun := time.Now()
 		if err := o.paced.wait(ctx, len(f.Frame)); err != nil {
 			return err
 		}
 		if _, err := st.Write(f.Frame); err != nil {
 			return lostBy(err)
 		}
-		p.Observe(time.Since(begun))
 		o.countChunk(st.Lane(), i, f)
 	}
 }
@@ -145,7 +143,7 @@ func (o *outbound) shipLane(ctx context.Context, st *transport.Stream, hello pro
 func (o *outbound) packing(hello proto0500.Hello) snapshot.PackerConfig {
 	cfg := snapshot.PackerConfig{Plain: hello.Features&proto0500.FeatureChunk == 0, Have: o.have}
 	if o.h.cfg.Compression == CompressionAuto {
-		cfg.Now = time.Now
+		cfg.Tuner = o.tuner
 	}
 	return cfg
 }

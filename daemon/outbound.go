@@ -44,6 +44,7 @@ type outbound struct {
 	met       bool   // boot is known
 	announce  proto0500.Transfer
 	chunker   *snapshot.Chunker
+	tuner     *snapshot.Tuner
 	digests   *snapshot.Digests // of the chunks that were read
 	written   []bool            // by chunk: it went out whole
 	closeSnap func() error

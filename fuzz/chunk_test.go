@@ -72,10 +72,10 @@ func fuzzPack(f fuzzing) {
 			t.Fatal(err)
 		}
 		var now time.Time
-		packer := snapshot.NewPacker(chunker, snapshot.PackerConfig{Have: have, Now: func() time.Time {
-			now = now.Add(time.Microsecond)
+		packer := snapshot.NewPacker(chunker, snapshot.PackerConfig{Have: have, Tuner: snapshot.NewTuner(func() time.Time {
+			now = now.Add(time.Duration(nsPerByte) * time.Millisecond)
 			return now
-		}})
+		})})
 		unpacker := snapshot.NewUnpacker(placer, base.Find)
 		digests := snapshot.NewDigests(chunker.Total())
 		for i := range chunker.Total() {
@@ -83,7 +83,6 @@ func fuzzPack(f fuzzing) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			packer.Observe(time.Duration(len(p.Frame)) * time.Duration(nsPerByte))
 			digests.Set(i, p.Digest)
 			parsed, _, err := frame.Parse(p.Frame, &lim)
 			if err != nil {

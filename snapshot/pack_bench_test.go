@@ -4,9 +4,6 @@ import (
 	"bytes"
 	"math/rand/v2"
 	"testing"
-	"time"
-
-	"ferry/proto0500"
 )
 
 const (
@@ -19,29 +16,28 @@ type packCase struct {
 	name  string
 	state func(*rand.Rand, int) []byte
 	cfg   func(*packing, testing.TB) PackerConfig
-	force proto0500.Encoding // what the tuner says
 }
 
 func packCases() []packCase {
-	clocked := func(*packing, testing.TB) PackerConfig { return PackerConfig{Now: time.Now} }
+	tuned := func(t *Tuner) func(*packing, testing.TB) PackerConfig {
+		return func(*packing, testing.TB) PackerConfig { return PackerConfig{Tuner: t} }
+	}
 	zeros := func(_ *rand.Rand, n int) []byte { return make([]byte, n) }
 	return []packCase{
-		{"plain", noise, func(*packing, testing.TB) PackerConfig { return PackerConfig{Plain: true} }, asItIs},
-		{"raw", noise, clocked, proto0500.EncodingS2}, // with every chunk tried that the tuner lets
-		{"zeros", zeros, clocked, proto0500.EncodingS2},
+		{"plain", noise, func(*packing, testing.TB) PackerConfig { return PackerConfig{Plain: true} }},
+		{"raw", noise, tuned(fastPath())}, // with every chunk tried that the tuner lets
+		{"zeros", zeros, tuned(fastPath())},
 		{"held", noise, func(x *packing, tb testing.TB) PackerConfig {
 			return PackerConfig{Have: x.haves(tb, x.base(tb, bytes.NewReader(x.state), len(x.state)))}
-		}, asItIs},
-		{"s2", text, clocked, proto0500.EncodingS2},
-		{"zstd", text, clocked, proto0500.EncodingZstd},
+		}},
+		{"s2", text, tuned(fastPath())},
+		{"zstd", text, tuned(slowPath())},
 	}
 }
 
 func (c packCase) begin(b *testing.B) (*packing, *Packer) {
 	x := newPacking(b, Version2, c.state(rand.New(rand.NewPCG(1, 9)), packBenchChunk*packBenchChunks), packBenchChunk, nil)
-	p := NewPacker(x.chunker, c.cfg(x, b))
-	p.tuner.use = c.force // nothing is observed, so that it stays
-	return x, p
+	return x, NewPacker(x.chunker, c.cfg(x, b))
 }
 
 // BenchmarkPack: a chunk from memory to its frame, checksum and digest included; MB/s of what it stands for.

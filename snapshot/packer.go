@@ -2,7 +2,6 @@ package snapshot
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/zstd"
@@ -26,8 +25,8 @@ type PackerConfig struct {
 	Plain bool
 	// Have are the chunks that the target has. nil: none.
 	Have *HaveSet
-	// Now is the clock by which packing is measured. nil: nothing is compressed.
-	Now func() time.Time
+	// Tuner chooses how chunks are compressed; the lanes of a transfer share it. nil: none is.
+	Tuner *Tuner
 }
 
 // Packed is a chunk ready to be sent.
@@ -48,7 +47,6 @@ type Packer struct {
 	c     *Chunker
 	cfg   PackerConfig
 	zeros zeroDigests
-	tuner tuner
 	raw   []byte // frame header, chunk header, and the chunk read behind them
 	out   []byte // the same for a Chunk; nil: none yet
 	zstd  *zstd.Encoder
@@ -56,7 +54,7 @@ type Packer struct {
 
 // NewPacker is for one lane.
 func NewPacker(c *Chunker, cfg PackerConfig) *Packer {
-	return &Packer{c: c, cfg: cfg, zeros: newZeroDigests(&c.layout), tuner: newTuner(), raw: make([]byte, c.FrameBytesMax())}
+	return &Packer{c: c, cfg: cfg, zeros: newZeroDigests(&c.layout), raw: make([]byte, c.FrameBytesMax())}
 }
 
 const (
@@ -64,9 +62,17 @@ const (
 	packedAt = frame.HeaderBytes + proto0500.EncodedChunkHeaderBytes
 )
 
-// Frame makes the frame of the chunk index. An index that is not below the chunker's Total is a mistake of ours, and
-// panics.
+// Frame makes the frame of the chunk index. A lane asks for the next one when its path, or a rate limit, has let the last
+// one go. An index that is not below the chunker's Total is a mistake of ours, and panics.
 func (p *Packer) Frame(epoch frame.Epoch, index uint32) (Packed, error) {
+	f, err := p.pack(epoch, index)
+	if err == nil && p.cfg.Tuner != nil {
+		p.cfg.Tuner.made(f.RawBytes, len(f.Frame))
+	}
+	return f, err
+}
+
+func (p *Packer) pack(epoch frame.Epoch, index uint32) (Packed, error) {
 	raw, err := p.read(index)
 	if err != nil {
 		return Packed{}, err
@@ -103,9 +109,6 @@ func (p *Packer) Digest(index uint32) (Digest, error) {
 	return DigestOf(raw), nil
 }
 
-// Observe tells how long the lane was kept by its path with the last frame: in Write, and by a rate limit.
-func (p *Packer) Observe(took time.Duration) { p.tuner.sent(took) }
-
 func (p *Packer) read(index uint32) ([]byte, error) {
 	if index >= p.c.total {
 		panic(fmt.Sprintf("snapshot: chunk %d of %d", index, p.c.total))
@@ -117,15 +120,14 @@ func (p *Packer) read(index uint32) ([]byte, error) {
 
 // compress puts the chunk behind where its headers go, and gives its length there: 0 when it should travel as it is.
 func (p *Packer) compress(raw []byte) (proto0500.Encoding, int) {
-	if p.cfg.Now == nil || len(raw) < packBytesMin {
+	if p.cfg.Tuner == nil || len(raw) < packBytesMin {
 		return asItIs, 0
 	}
-	e := p.tuner.pick()
+	e := p.cfg.Tuner.pick()
 	if e == asItIs {
 		return asItIs, 0
 	}
 	var packed []byte
-	began := p.cfg.Now()
 	if e == proto0500.EncodingZstd {
 		p.startZstd()
 		// It tries before it gives up on a block, and needs more room for that than for what it gives.
@@ -140,7 +142,7 @@ func (p *Packer) compress(raw []byte) (proto0500.Encoding, int) {
 	if n > len(raw)*shrinkNum/shrinkDen || &packed[0] != &p.out[packedAt] {
 		n = len(raw)
 	}
-	p.tuner.packed(len(raw), n, p.cfg.Now().Sub(began))
+	p.cfg.Tuner.tried(n < len(raw))
 	if n == len(raw) {
 		return asItIs, 0
 	}

@@ -182,19 +182,18 @@ func TestPackingModel(t *testing.T) {
 		p := x.placer(t, memState(got), zeroed)
 
 		clock := &fakeClock{step: time.Duration(rnd.IntN(100)) * time.Microsecond}
-		perByte := time.Duration(1) << rnd.IntN(20) // ns
 		var packers []*Packer
 		var unpackers []*Unpacker
 		for range 1 + rnd.IntN(3) {
-			cfg := PackerConfig{Have: have, Now: clock.Now}
+			cfg := PackerConfig{Have: have, Tuner: NewTuner(clock.Now)}
+			if rnd.IntN(3) == 0 {
+				cfg.Tuner.use = proto0500.EncodingZstd // as on a slow path
+			}
 			if rnd.IntN(5) == 0 {
-				cfg.Now = nil
+				cfg.Tuner = nil
 			}
 			cfg.Plain = rnd.IntN(8) == 0
 			packer := NewPacker(x.chunker, cfg)
-			for range rnd.IntN(2 * settleChunks) { // some lanes know their path
-				packer.Observe(1000 * perByte)
-			}
 			packers = append(packers, packer)
 			unpackers = append(unpackers, NewUnpacker(p, base.Find))
 		}
@@ -204,11 +203,10 @@ func TestPackingModel(t *testing.T) {
 			if err != nil {
 				t.Fatalf("seed %d: %v", seed, err)
 			}
-			if packer.cfg.Plain && f.Encoding != asItIs || packer.cfg.Now == nil && (f.Encoding == proto0500.EncodingS2 || f.Encoding == proto0500.EncodingZstd) {
+			if packer.cfg.Plain && f.Encoding != asItIs || packer.cfg.Tuner == nil && (f.Encoding == proto0500.EncodingS2 || f.Encoding == proto0500.EncodingZstd) {
 				t.Fatalf("seed %d: %v", seed, f.Encoding)
 			}
 			seen[f.Encoding]++
-			packer.Observe(time.Duration(len(f.Frame)) * perByte)
 			x.digests.Set(uint32(i), f.Digest)
 			for again := range 1 + rnd.IntN(2) {
 				if fresh, err := x.place(unpackers[rnd.IntN(len(unpackers))], f); err != nil || fresh != (again == 0) {
@@ -246,10 +244,11 @@ func TestPackingLanes(t *testing.T) {
 	p := x.placer(t, got, true)
 	var next atomic.Uint32
 	var wg sync.WaitGroup
+	clock := &fakeClock{step: time.Microsecond}
+	tuner := NewTuner(clock.Now)
 	for range 5 {
 		wg.Go(func() {
-			clock := &fakeClock{step: time.Microsecond}
-			packer := NewPacker(x.chunker, PackerConfig{Have: have, Now: clock.Now})
+			packer := NewPacker(x.chunker, PackerConfig{Have: have, Tuner: tuner})
 			u := NewUnpacker(p, base.Find)
 			for i := next.Add(1) - 1; i < p.Total(); i = next.Add(1) - 1 {
 				f, err := packer.Frame(3, i)
@@ -257,7 +256,6 @@ func TestPackingLanes(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				packer.Observe(time.Duration(len(f.Frame)) * 20)
 				x.digests.Set(i, f.Digest)
 				if fresh, err := x.place(u, f); !fresh || err != nil {
 					t.Error(fresh, err)
@@ -271,34 +269,35 @@ func TestPackingLanes(t *testing.T) {
 	}
 }
 
+// fastPath is a tuner that stays with s2, and slowPath one that stays with zstd.
+func fastPath() *Tuner { return NewTuner((&fakeClock{step: time.Nanosecond}).Now) }
+
+func slowPath() *Tuner {
+	t := NewTuner((&fakeClock{step: time.Hour}).Now)
+	t.use = proto0500.EncodingZstd
+	return t
+}
+
 // kinds are states of which every chunk takes one form, with a lane that makes it so.
 func kinds(t testing.TB, chunkBytes, chunks int) map[string]func() (*packing, *Packer, *Base) {
 	rnd := rand.New(rand.NewPCG(1, 9))
-	of := func(state []byte, cfg PackerConfig, perByte time.Duration) func() (*packing, *Packer, *Base) {
+	of := func(state []byte, cfg PackerConfig) func() (*packing, *Packer, *Base) {
 		return func() (*packing, *Packer, *Base) {
 			x := newPacking(t, Version2, state, uint32(chunkBytes), nil)
 			base := x.base(t, bytes.NewReader(state), len(state))
 			if cfg.Have != nil {
 				cfg.Have = x.haves(t, base)
 			}
-			p := NewPacker(x.chunker, cfg)
-			for range settleChunks {
-				if perByte == 0 {
-					break
-				}
-				p.Observe(1000 * perByte)
-			}
-			return x, p, base
+			return x, NewPacker(x.chunker, cfg), base
 		}
 	}
-	clock := &fakeClock{step: time.Nanosecond}
 	n := chunkBytes * chunks
 	return map[string]func() (*packing, *Packer, *Base){
-		"raw":   of(noise(rnd, n), PackerConfig{Now: clock.Now}, 20),
-		"zeros": of(make([]byte, n), PackerConfig{}, 0),
-		"s2":    of(text(rnd, n), PackerConfig{Now: clock.Now}, 0),
-		"zstd":  of(text(rnd, n), PackerConfig{Now: clock.Now}, time.Millisecond),
-		"held":  of(noise(rnd, n), PackerConfig{Have: NewHaveSet(0)}, 0),
+		"raw":   of(noise(rnd, n), PackerConfig{Tuner: fastPath()}),
+		"zeros": of(make([]byte, n), PackerConfig{}),
+		"s2":    of(text(rnd, n), PackerConfig{Tuner: fastPath()}),
+		"zstd":  of(text(rnd, n), PackerConfig{Tuner: slowPath()}),
+		"held":  of(noise(rnd, n), PackerConfig{Have: NewHaveSet(0)}),
 	}
 }
 
@@ -359,22 +358,23 @@ func TestNoiseIsLeftAlone(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(3, 3))
 	const chunkBytes, chunks = 1 << 10, 400
 	x := newPacking(t, Version2, append(noise(rnd, chunkBytes*chunks), text(rnd, chunkBytes*chunks)...), chunkBytes, nil)
-	tries := 0
-	clock := &fakeClock{step: time.Microsecond}
-	p := NewPacker(x.chunker, PackerConfig{Now: func() time.Time { tries++; return clock.Now() }})
-	packed := 0
+	tuner := fastPath()
+	p := NewPacker(x.chunker, PackerConfig{Tuner: tuner})
+	packed, tries := 0, 0
 	for i := range uint32(2 * chunks) {
 		f, err := p.Frame(3, i)
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.Observe(time.Duration(len(f.Frame)) * 50)
+		if tuner.since == 0 {
+			tries++
+		}
 		if f.Encoding != asItIs {
 			packed++
 		}
 		if i == chunks-1 {
-			if packed > 1 || tries/2 > 2*missesMax+chunks/probeGap+1 || tries/2 < chunks/probeGap {
-				t.Errorf("noise: %d chunks packed, %d tried, of %d", packed, tries/2, chunks)
+			if packed > 1 || tries > missesMax+chunks/probeGap+1 || tries < chunks/probeGap {
+				t.Errorf("noise: %d chunks packed, %d tried, of %d", packed, tries, chunks)
 			}
 			packed = 0
 		}

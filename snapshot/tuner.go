@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"sync"
 	"time"
 
 	"ferry/proto0500"
@@ -15,35 +16,46 @@ const (
 	missesMax = 4
 	probeGap  = 17
 
-	// A lane that its path keeps for more than pathBound of the time has time for zstd. One that packs so slowly that its
-	// path waits for it more than the rest of cpuBound goes back to s2. Between the two it stays as it is.
-	pathBound = 0.85
-	cpuBound  = 0.40
-
-	// settleChunks is for how many chunks a lane stays with what it has changed to.
-	settleChunks = 16
-	// newest is how much of an average the last chunk makes.
-	newest = 1.0 / 8
+	// windowChunks is over how many chunks a rate is measured.
+	windowChunks = 48
+	// zstdBelow is the rate of the path, bytes a second, below which zstd is worth a trial: it packs some 200 MB/s on a
+	// core, and leaves about three quarters of what s2 leaves.
+	zstdBelow = 80e6
+	// zstdGain is by how much the state must travel faster with it, or the trial is over; the next one comes after twice
+	// as many windows as the last, trialsApart at most.
+	zstdGain    = 1.1
+	trialsApart = 64
+	// zstdFor is after how many windows of zstd s2 has one again: the path may have become another.
+	zstdFor = 16
 )
 
-// tuner chooses how a lane's next chunk is packed. What shrinks is always packed: a byte that is not sent saves both ends
-// more than s2 takes of either. zstd leaves less than s2, at several times the cost, which pays where the lane waits for
-// its path anyway. So all that is measured is for how much of its time it does; on the machine that carries both ends of
-// the path, the path waits for the same processor, and the share stays below pathBound.
-type tuner struct {
+// Tuner chooses how the chunks of one transfer are packed; its lanes share it. What shrinks is always packed: a byte that
+// is not sent saves both ends more than s2 takes of either. zstd leaves less, at several times the cost. That pays on a
+// slow path only, and whether this is one is not guessed but tried: the state must get on faster.
+type Tuner struct {
+	now func() time.Time
+
+	mu     sync.Mutex
 	use    proto0500.Encoding // s2 or zstd
 	misses int                // chunks tried in a row that did not shrink
 	since  int                // chunks since one was tried, while they are not
-	chunks int                // since use has changed
 
-	busy, held float64 // ns a chunk, on average: in the codec, and by the path
+	began     time.Time // of the window; zero: the first is to come
+	chunks    int       // in it
+	raw, wire int64
+	before    float64 // bytes of the state a second, in the last window without zstd
+	stayed    int     // windows with zstd, since the last without
+	wait      int     // windows to the next trial
+	apart     int     // that were waited for the last one
 }
 
-// newTuner begins with s2.
-func newTuner() tuner { return tuner{use: proto0500.EncodingS2} }
+// NewTuner begins with s2. now is a clock.
+func NewTuner(now func() time.Time) *Tuner { return &Tuner{now: now, use: proto0500.EncodingS2} }
 
 // pick is for the next chunk.
-func (t *tuner) pick() proto0500.Encoding {
+func (t *Tuner) pick() proto0500.Encoding {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if t.misses >= missesMax {
 		if t.since++; t.since < probeGap {
 			return asItIs
@@ -53,40 +65,53 @@ func (t *tuner) pick() proto0500.Encoding {
 	return t.use
 }
 
-// packed tells what became of a chunk of raw bytes: wire bytes were left, or all of them when it did not shrink.
-func (t *tuner) packed(raw, wire int, took time.Duration) {
-	if wire < raw {
+// tried tells whether a chunk shrank.
+func (t *Tuner) tried(shrank bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.misses++
+	if shrank {
 		t.misses = 0
-	} else {
-		t.misses++
 	}
-	average(&t.busy, took)
 }
 
-// sent tells for how long the path kept a chunk.
-func (t *tuner) sent(took time.Duration) {
-	average(&t.held, took)
-	if t.chunks++; t.chunks < settleChunks {
+// made tells of a frame of wire bytes for a chunk of raw ones. A lane makes its next frame when its path has taken the
+// last: so frames are made as fast as they travel.
+func (t *Tuner) made(raw, wire int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.began.IsZero() {
+		t.began = t.now()
 		return
 	}
-	share := t.held / max(t.held+t.busy, 1)
-	switch {
-	case t.use == proto0500.EncodingS2 && share > pathBound:
-		t.change(proto0500.EncodingZstd)
-	case t.use == proto0500.EncodingZstd && share < cpuBound:
-		t.change(proto0500.EncodingS2)
+	t.raw, t.wire = t.raw+int64(raw), t.wire+int64(wire)
+	if t.chunks++; t.chunks < windowChunks {
+		return
 	}
+	now := t.now()
+	took := max(now.Sub(t.began), 1).Seconds()
+	t.judge(float64(t.raw)/took, float64(t.wire)/took)
+	t.began, t.chunks, t.raw, t.wire = now, 0, 0, 0
 }
 
-func (t *tuner) change(to proto0500.Encoding) {
-	t.use, t.chunks, t.busy, t.held = to, 0, 0, 0
-}
-
-// average takes the first value as it is.
-func average(of *float64, v time.Duration) {
-	ns := float64(max(v, 0))
-	if *of == 0 {
-		*of = ns
+// judge takes the rates of a window, of the state and of the path.
+func (t *Tuner) judge(state, path float64) {
+	if t.use == proto0500.EncodingZstd {
+		t.stayed++
+		switch {
+		case state < t.before*zstdGain:
+			t.use = proto0500.EncodingS2
+			t.apart = min(max(2*t.apart, 2), trialsApart)
+			t.wait = t.apart
+		case t.stayed >= zstdFor:
+			t.use, t.apart = proto0500.EncodingS2, 0
+		}
+		return
 	}
-	*of += (ns - *of) * newest
+	t.before, t.stayed = state, 0
+	if t.wait > 0 {
+		t.wait--
+	} else if path < zstdBelow {
+		t.use = proto0500.EncodingZstd
+	}
 }
