@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"sync"
+	"time"
 )
 
 // stateSpec is a state that takes no memory and is the same for the same fields, whoever makes it.
@@ -34,9 +35,11 @@ var (
 		r := rand.New(rand.NewPCG(1, 2))
 		words := []string{"accepted", "timeout", "retry", "connection", "checkout", "user", "basket", "payment", "refused", "ok"}
 		b := make([]byte, 0, blockBytes+1024)
-		for n := 0; len(b) < blockBytes; n++ {
-			b = fmt.Appendf(b, `{"time":"2026-03-%02dT%02d:%02d:%02d.%06dZ","level":"%s","node":"n-%02d","request":"%016x","took_us":%d,"msg":"%s %s %s"}`+"\n",
-				1+r.IntN(28), r.IntN(24), r.IntN(60), r.IntN(60), r.IntN(1e6), [...]string{"info", "info", "info", "warn"}[r.IntN(4)],
+		at := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+		for len(b) < blockBytes {
+			at = at.Add(time.Duration(r.IntN(20_000)) * time.Microsecond)
+			b = fmt.Appendf(b, `{"time":"%s","level":"%s","node":"n-%02d","request":"%016x","took_us":%d,"msg":"%s %s %s"}`+"\n",
+				at.Format("2006-01-02T15:04:05.000000Z"), [...]string{"info", "info", "info", "warn"}[r.IntN(4)],
 				r.IntN(16), r.Uint64(), r.IntN(100000), words[r.IntN(len(words))], words[r.IntN(len(words))], words[r.IntN(len(words))])
 		}
 		return b[:blockBytes]
