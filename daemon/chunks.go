@@ -27,7 +27,7 @@ func (o *outbound) cut(hello proto0500.Hello, lim frame.Limits) error {
 	if err != nil {
 		return err
 	}
-	chunkBytes := min(o.h.cfg.ChunkBytes, lim.ChunkBytesMax)
+	chunkBytes := min(o.h.cfg.chunkBytes(src.Size()), lim.ChunkBytesMax)
 	chunker, err := snapshot.NewChunker(o.origin, o.base.Seq, src, src.Size(), chunkBytes, lim)
 	if err != nil {
 		return err
@@ -40,6 +40,25 @@ func (o *outbound) cut(hello proto0500.Hello, lim frame.Limits) error {
 	o.chunker, o.digests = chunker, snapshot.NewDigests(chunker.Total())
 	o.written = make([]bool, chunker.Total())
 	return nil
+}
+
+// Without a size of the user's, chunks are as small as these allow.
+const (
+	chunkBytesLeast = 128 << 10
+	chunkBytesMost  = 1 << 20
+	chunksUsual     = 1 << 17
+)
+
+// chunkBytes is how large the chunks of a snapshot of so many bytes are.
+func (c *Config) chunkBytes(size int64) uint32 {
+	if c.ChunkBytes > 0 {
+		return c.ChunkBytes
+	}
+	chunk := int64(chunkBytesLeast)
+	for chunk < chunkBytesMost && size > chunk*chunksUsual {
+		chunk *= 2
+	}
+	return uint32(chunk)
 }
 
 // errChunksMissing: a lane has broken, and its session lives on.

@@ -43,7 +43,9 @@ type Config struct {
 	// once; more are answered with NotReady, and a daemon that is larger is
 	// refused. 0: what the disk takes, which is asked in any case.
 	IncomingBytesMax int64
-	// ChunkBytes is how much of a snapshot goes into one frame. 0: 256 KiB.
+	// ChunkBytes is how much of a snapshot goes into one frame. 0: 128 KiB, which
+	// with those of the other lanes fits a processor's own cache, and more where
+	// the state is so large that it would have over 131,072 chunks, up to 1 MiB.
 	ChunkBytes uint32
 	// Lanes is how many streams carry a snapshot, at most 32. 0: as many as the
 	// path wants, from 4 to 16 (transport.Session.Spread).
@@ -151,7 +153,6 @@ func (c *Config) validate() error {
 	setDefault(&c.BaseBytesMax, 16<<30)
 	setDefault(&c.StateBytesMax, 1<<40)
 	setDefault(&c.AttemptsMax, 16)
-	setDefault(&c.ChunkBytes, 256<<10)
 	setDefault(&c.LogBytes, 64<<20)
 	setDefault(&c.MemoryLogBytes, 64<<20)
 	setDefault(&c.ResumeFor, 4*time.Second)
