@@ -102,9 +102,7 @@ func (o *outbound) shipChunks(ctx context.Context, sess *transport.Session, hell
 	if queue.left == 0 {
 		return nil
 	}
-	o.h.shipping.Add(1)
-	defer o.h.shipping.Add(-1)
-	lanes := min(o.h.cfg.lanesMax(), max(int(hello.LanesMax), 1), int(queue.left), proto0500.LanesMax)
+	lanes := min(o.h.cfg.lanesMax(), lanesEach(o.h.shipping.Load()), max(int(hello.LanesMax), 1), int(queue.left), proto0500.LanesMax)
 	err := sess.Spread(ctx, lanes, func(ctx context.Context, st *transport.Stream) error {
 		return o.shipLane(ctx, st, hello, queue)
 	})

@@ -44,7 +44,7 @@ type Host struct {
 	pacer   *pacer // of all moves away from here
 	admits  admission
 
-	shipping atomic.Int32 // moves whose chunks are under way from here
+	shipping atomic.Int32 // moves under way from here
 
 	ctx    context.Context // ends when the host does
 	cancel context.CancelCauseFunc

@@ -98,6 +98,8 @@ const (
 func (o *outbound) run(ctx context.Context) error {
 	o.closeSnap = sync.OnceValue(o.snap.Close)
 	defer func() { _ = o.closeSnap() }()
+	o.h.shipping.Add(1)
+	defer o.h.shipping.Add(-1)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return o.overSessions(ctx) })
 	g.Go(func() error { o.tellProgress(ctx); return nil })
