@@ -1,4 +1,4 @@
-// Bench measures what issue 5, "Fast and flat", asks for, and prints each figure with its bound and whether it is met.
+// Bench measures what a move costs, beside what else could carry the state, and prints each figure with its bound and whether it is met.
 // Every contender runs in real processes of its own over loopback, all of a workload in interleaved rounds, so that a
 // machine that drifts drifts for all alike; only the ratios mean anything elsewhere.
 //

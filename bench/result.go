@@ -41,7 +41,7 @@ type Figure struct {
 	Missing string `json:"missing,omitempty"`
 }
 
-// Bound is what a figure must be by issue 5.
+// Bound is what a figure must be for us to be content.
 type Bound struct {
 	AtMost bool    `json:"at_most"` // otherwise at least
 	Limit  float64 `json:"limit"`
