@@ -67,13 +67,6 @@ func (m *pacedMove) set(bytesPerSecond uint64) {
 	m.p.serve()
 }
 
-// rate is the move's own, in bytes a second; 0: no limit.
-func (m *pacedMove) rate() uint64 {
-	m.p.mu.Lock()
-	defer m.p.mu.Unlock()
-	return m.own.rate
-}
-
 // wait waits until a frame of so many bytes may be sent.
 func (m *pacedMove) wait(ctx context.Context, bytes int) error {
 	m.p.mu.Lock()

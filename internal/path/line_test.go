@@ -126,7 +126,7 @@ func TestRing(t *testing.T) {
 	var model [][]byte
 	var count byte
 	dropped := 0
-	for now := time.Duration(0); now < 20_000; now++ {
+	for now := range time.Duration(20_000) {
 		b := bytes.Repeat([]byte{count}, rng.IntN(trainBytesMax/4))
 		before := l.tell().Dropped
 		l.put(now*ms, nil, b, len(b)+1)
