@@ -7,7 +7,7 @@
 //	go run ./bench -only paths,codec   these workloads
 //	go run ./bench -json               the whole document, with every sample
 //	go run ./bench -check              exit 1 when a bound is not met
-//	go run ./bench -render FILE        draw docs/plots and the tables of docs/performance.md from a document
+//	go run ./bench -render FILE        draw docs/plots and the tables of docs/performance.md from a document, or several in a file
 //
 // The processes put what they write below TMPDIR. Where /dev/shm is there, it is the tmpfs.
 package main

@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -19,12 +21,13 @@ var errMarkers = errors.New("performance.md lacks the lines between which it is 
 
 // render draws docs/plots/*.svg and the tables of docs/performance.md from a document.
 func render(document, docs string) error {
-	b, err := os.ReadFile(document)
+	f, err := os.Open(document)
 	if err != nil {
 		return err
 	}
-	var d Document
-	if err := json.Unmarshal(b, &d); err != nil {
+	defer f.Close()
+	d, err := readDocument(f)
+	if err != nil {
 		return fmt.Errorf("%s: %w", document, err)
 	}
 	page := filepath.Join(docs, "performance.md")
@@ -50,6 +53,25 @@ func render(document, docs string) error {
 		}
 	}
 	return os.WriteFile(page, []byte(text), 0o644)
+}
+
+// readDocument reads what -json has written, of one run or of several behind each other, as -only makes them: of a workload
+// that ran twice the later counts.
+func readDocument(r io.Reader) (all Document, err error) {
+	dec := json.NewDecoder(r)
+	for n := 0; ; n++ {
+		var d Document
+		if err := dec.Decode(&d); err == io.EOF && n > 0 {
+			return all, nil
+		} else if err != nil {
+			return all, err
+		}
+		for _, r := range d.Results {
+			all.Results = slices.DeleteFunc(all.Results, func(old Result) bool { return old.Workload == r.Workload })
+		}
+		d.Results, d.Seconds = append(all.Results, d.Results...), all.Seconds+d.Seconds
+		all = d
+	}
 }
 
 // redrawn is a page with another drawn part.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"maps"
 	"os"
@@ -201,5 +202,28 @@ PASS`))
 	}
 	if err := (benchLines{}).report(&out); err == nil {
 		t.Error("a figure of no benchmark")
+	}
+}
+
+// TestReadDocument: runs behind each other are one document, in which the later run of a workload counts.
+func TestReadDocument(t *testing.T) {
+	var all bytes.Buffer
+	for _, d := range []Document{
+		{Seconds: 1, Results: []Result{{Workload: "a", Seconds: 1}, {Workload: "b", Seconds: 2}}},
+		{Seconds: 2, Results: []Result{{Workload: "a", Seconds: 3}}},
+	} {
+		if err := json.NewEncoder(&all).Encode(d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d, err := readDocument(bytes.NewReader(all.Bytes()))
+	if err != nil || d.Seconds != 3 || len(d.Results) != 2 || d.Results[0].Workload != "b" || d.Results[1].Seconds != 3 {
+		t.Errorf("%+v, %v", d, err)
+	}
+	if _, err := readDocument(bytes.NewReader(nil)); err == nil {
+		t.Error("nothing is a document")
+	}
+	if _, err := readDocument(bytes.NewReader(all.Bytes()[:all.Len()-3])); err == nil {
+		t.Error("half a document is one")
 	}
 }
