@@ -69,6 +69,9 @@ func readDocument(r io.Reader) (all Document, err error) {
 		for _, r := range d.Results {
 			all.Results = slices.DeleteFunc(all.Results, func(old Result) bool { return old.Workload == r.Workload })
 		}
+		if len(all.Results) > 0 {
+			d.Machine.Command = "go run ./bench -json -only …" // workload by workload; each says which
+		}
 		d.Results, d.Seconds = append(all.Results, d.Results...), all.Seconds+d.Seconds
 		all = d
 	}
