@@ -49,9 +49,9 @@ test:
 	@$(GO) test $(TESTFLAGS) ./...
 
 # Making inputs small is not counted as executions, and takes most of the time if it may: hence 200 tries for each.
-# First the share of inputs that each target of ./fuzz accepts; then go says the executions a second of each.
+# First the share of inputs that each target of ./fuzz and below accepts; then go says the executions a second of each.
 fuzz:
-	@out=$$($(GO) test -count 1 -run '^(TestReplay|TestCanaries)$$' -v ./fuzz) || { echo "$$out"; exit 1; }; \
+	@out=$$($(GO) test -count 1 -run '^(TestReplay|TestCanaries)$$' -v ./fuzz/...) || { echo "$$out"; exit 1; }; \
 	  echo "$$out" | grep -E 'accepted|found:|^ok'
 	@for pkg in $$($(GO) list ./...); do \
 	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
@@ -65,7 +65,7 @@ COVERPROFILE ?= cover.out
 
 cover:
 	@$(GO) test -short -count=1 -coverprofile=$(COVERPROFILE) -coverpkg=$$(echo $(COVERED:%=./%) | tr ' ' ,) \
-	  $(COVERED:%=./%) ./proto0500/jsonform ./fuzz ./internal/sim/... > $(COVERPROFILE).log || { cat $(COVERPROFILE).log; exit 1; }
+	  $(COVERED:%=./%) ./proto0500/jsonform ./fuzz/... ./internal/sim/... > $(COVERPROFILE).log || { cat $(COVERPROFILE).log; exit 1; }
 	@$(GO) run ./internal/cover $(COVERPROFILE)
 
 bench:

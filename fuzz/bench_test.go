@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"ferry/frame"
+	"ferry/fuzz/internal/harness"
 	"ferry/proto0500"
 )
 
@@ -16,16 +17,16 @@ func BenchmarkReplay(b *testing.B) {
 	b.Run("frames", func(b *testing.B) {
 		var inputs [][]byte
 		add := func(in []byte) { inputs = append(inputs, bytes.Clone(in)) }
-		frameSeeds(b, func(in []byte) { add(in); add(in[:len(in)-1]) })
-		corpus(b, "FuzzFrame", add)
+		harness.FrameSeeds(b, func(in []byte) { add(in); add(in[:len(in)-1]) })
+		harness.Corpus(b, "FuzzFrame", add)
 		replay(b, inputs, func(in []byte) bool { _, _, err := frame.Parse(in, &lim); return err == nil })
 	})
 	b.Run("messages", func(b *testing.B) {
 		var inputs [][]byte
 		add := func(in []byte) { inputs = append(inputs, bytes.Clone(in)) }
-		messageSeeds(b, add)
-		corpus(b, "FuzzMessage", add)
-		corpus(b, "FuzzMessageRepaired", add)
+		harness.MessageSeeds(b, add)
+		harness.Corpus(b, "FuzzMessage", add)
+		harness.Corpus(b, "FuzzMessageRepaired", add)
 		replay(b, inputs, func(in []byte) bool { _, err := proto0500.Decode(in, &lim); return err == nil })
 	})
 }

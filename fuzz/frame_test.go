@@ -9,35 +9,21 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"ferry/frame"
+	"ferry/fuzz/internal/harness"
 )
-
-// frameSeeds are frames of messages from the vectors, and the frame that was laid out by hand.
-func frameSeeds(f testing.TB, add func(b []byte)) {
-	annotated(f, "frame/testdata/frame.txt", add)
-	lim := frame.NetMesh()
-	epoch := frame.Epoch(0)
-	vectors(f, "proto0500/testdata/messages.jsonl", "hex", func(b []byte) {
-		framed, err := frame.Append(nil, epoch, b, &lim)
-		if err != nil {
-			f.Fatal(err)
-		}
-		add(framed)
-		epoch++
-	})
-}
 
 // FuzzFrame: what parses is within the limits, is written again as it was, and leaves its input alone. mend first gives
 // the bytes the header that belongs to them.
 func FuzzFrame(f *testing.F) { fuzzFrame(f) }
 
-func fuzzFrame(f fuzzing) {
-	frameSeeds(f, func(b []byte) {
+func fuzzFrame(f harness.F) {
+	harness.FrameSeeds(f, func(b []byte) {
 		f.Add(b, false, false)
 		f.Add(append(b[:len(b):len(b)], b...), true, false)
 		f.Add(b, true, true)
 	})
 	f.Fuzz(func(t *testing.T, b []byte, ours, mend bool) {
-		lim := limitsOf(ours)
+		lim := harness.LimitsOf(ours)
 		if mend {
 			b = mendedFrame(b)
 		}
@@ -45,8 +31,8 @@ func fuzzFrame(f fuzzing) {
 		var parsed frame.Frame
 		var rest []byte
 		var err error
-		bounded(t, len(b), func() { parsed, rest, err = frame.Parse(b, &lim) })
-		if canary() && err == nil && parsed.Epoch() == 5 {
+		harness.Bounded(t, len(b), func() { parsed, rest, err = frame.Parse(b, &lim) })
+		if harness.Canary() && err == nil && parsed.Epoch() == 5 {
 			other := bytes.Clone(b[:len(b)-len(rest)])
 			other[8] ^= 1 // of the epoch
 			parsed, _, _ = frame.Parse(mendedFrame(other), &lim)
@@ -55,13 +41,13 @@ func fuzzFrame(f fuzzing) {
 			t.Fatal("the input was written to")
 		}
 		if err != nil {
-			typed(t, err, len(b))
+			harness.Typed(t, err, len(b))
 			if len(rest) != len(b) {
 				t.Fatalf("%d of %d bytes were taken with %v", len(b)-len(rest), len(b), err)
 			}
 			return
 		}
-		accept("frame")
+		harness.Accept("frame")
 		m := parsed.Message()
 		if len(m) == 0 || uint64(len(m)) > uint64(lim.MessageBytesMax) || cap(m) != len(m) {
 			t.Fatalf("message of %d bytes, capacity %d", len(m), cap(m))
@@ -96,10 +82,10 @@ func mendedFrame(b []byte) []byte {
 // reads no byte beyond each, and ends with the same verdict.
 func FuzzFrameStream(f *testing.F) { fuzzFrameStream(f) }
 
-func fuzzFrameStream(f fuzzing) {
+func fuzzFrameStream(f harness.F) {
 	var stream []byte
-	frameSeeds(f, func(b []byte) {
-		if stream = append(stream, b...); len(stream) > seedBytesMax {
+	harness.FrameSeeds(f, func(b []byte) {
+		if stream = append(stream, b...); len(stream) > harness.SeedBytesMax {
 			f.Add(stream, []byte{1, 23, 24, 25, 7, 0})
 			f.Add(stream[:len(stream)-1], []byte{255})
 			stream = nil
@@ -112,20 +98,20 @@ func fuzzFrameStream(f fuzzing) {
 		rest := stream
 		for n := 0; len(rest) > 0; n++ {
 			want, after, wantErr := frame.Parse(rest, &lim)
-			if canary() && n > 2 {
+			if harness.Canary() && n > 2 {
 				in.rest = in.rest[min(1, len(in.rest)):] // a byte is lost between two frames
 			}
 			var got frame.Frame
 			var err error
 			read := false // a second measurement reads nothing
-			bounded(t, len(stream), func() {
+			harness.Bounded(t, len(stream), func() {
 				if !read {
 					got, err = r.Next()
 					read = true
 				}
 			})
 			if wantErr != nil {
-				a, b := typed(t, err, len(rest)), typed(t, wantErr, len(rest))
+				a, b := harness.Typed(t, err, len(rest)), harness.Typed(t, wantErr, len(rest))
 				if frame.ErrorKind(err) != frame.ErrorKind(wantErr) || a.Field != b.Field {
 					t.Fatalf("reader: %v; Parse: %v", err, wantErr)
 				}
@@ -137,7 +123,7 @@ func fuzzFrameStream(f fuzzing) {
 			if len(in.rest) != len(after) {
 				t.Fatalf("%d bytes are left behind the frame, not %d", len(in.rest), len(after))
 			}
-			accept("frame")
+			harness.Accept("frame")
 			rest = after
 		}
 		if _, err := r.Next(); err != io.EOF {

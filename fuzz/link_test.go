@@ -7,14 +7,15 @@ import (
 
 	"github.com/zeebo/xxh3"
 
+	"ferry/fuzz/internal/harness"
 	"ferry/proto0500"
 )
 
 // FuzzLink: a link's hash is what protocol.md defines; the link that Next makes follows, and no other does.
 func FuzzLink(f *testing.F) { fuzzLink(f) }
 
-func fuzzLink(f fuzzing) {
-	vectors(f, "proto0500/testdata/links.jsonl", "link", func(b []byte) {
+func fuzzLink(f harness.F) {
+	harness.Vectors(f, "proto0500/testdata/links.jsonl", "link", func(b []byte) {
 		f.Add(b, b[:len(b)/2-1], uint64(7), uint8(0), uint8(1))
 		f.Add(b, bytes.Repeat(b, 16), uint64(7), uint8(24), uint8(1)) // over the payload that is hashed in one go
 	})
@@ -27,9 +28,9 @@ func fuzzLink(f fuzzing) {
 		if got := l.Append(nil); !bytes.Equal(got, b) {
 			t.Fatalf("written again as %x, not %x", got, b)
 		}
-		accept("link")
+		harness.Accept("link")
 		hash := l.Hash(payload)
-		if canary() && len(payload) > 240 {
+		if harness.Canary() && len(payload) > 240 {
 			hash ^= 1 // as if the way for long payloads were another
 		}
 		if want := xxh3.Hash(append(bytes.Clone(b), payload...)); hash != want {
@@ -64,9 +65,9 @@ func fuzzLink(f fuzzing) {
 // have the hashes that it says.
 func FuzzProof(f *testing.F) { fuzzProof(f) }
 
-func fuzzProof(f fuzzing) {
-	vectors(f, "proto0500/testdata/continuity.jsonl", "hex", func(b []byte) { f.Add(b, uint8(3)) })
-	vectors(f, "proto0500/testdata/continuity.jsonl", "proof", func(b []byte) { f.Add(b, uint8(9)) })
+func fuzzProof(f harness.F) {
+	harness.Vectors(f, "proto0500/testdata/continuity.jsonl", "hex", func(b []byte) { f.Add(b, uint8(3)) })
+	harness.Vectors(f, "proto0500/testdata/continuity.jsonl", "proof", func(b []byte) { f.Add(b, uint8(9)) })
 	for n := range uint8(4) {
 		events := intact(7, int(n)+1)
 		p := proto0500.Proof{OriginHash: 7, FromSeq: 1, ToSeq: proto0500.Seq(n) + 1, FromHash: events[0].Hash(), ToHash: events[n].Hash()}
@@ -75,17 +76,17 @@ func fuzzProof(f fuzzing) {
 	f.Fuzz(func(t *testing.T, b []byte, n uint8) {
 		var p proto0500.Proof
 		if err := p.Decode(b); err != nil {
-			typed(t, err, len(b))
+			harness.Typed(t, err, len(b))
 			return
 		}
-		accept("proof")
+		harness.Accept("proof")
 		if got := p.Append(nil); !bytes.Equal(got, b) {
 			t.Fatalf("written again as %x, not %x", got, b)
 		}
 		log := logOf{p.OriginHash, intact(p.OriginHash, int(n))}
 		holds := p.FromSeq >= 1 && p.FromSeq <= p.ToSeq && p.ToSeq <= proto0500.Seq(n) &&
 			log.events[p.FromSeq-1].Hash() == p.FromHash && log.events[p.ToSeq-1].Hash() == p.ToHash
-		if canary() && p.ToSeq == 3 {
+		if harness.Canary() && p.ToSeq == 3 {
 			p.ToHash ^= 1
 		}
 		if err := p.Verify(log); holds != (err == nil) {

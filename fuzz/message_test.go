@@ -6,27 +6,22 @@ import (
 	"testing"
 
 	"ferry/frame"
+	"ferry/fuzz/internal/harness"
 	"ferry/proto0500"
 )
-
-func messageSeeds(f testing.TB, add func(b []byte)) {
-	vectors(f, "proto0500/testdata/messages.jsonl", "hex", add)
-	vectors(f, "proto0500/testdata/invalid.jsonl", "hex", add)
-	annotated(f, "proto0500/testdata/extensions.txt", add)
-}
 
 // FuzzMessage: whatever decodes, of any kind, encodes to the same bytes.
 func FuzzMessage(f *testing.F) { fuzzMessage(f) }
 
-func fuzzMessage(f fuzzing) {
-	messageSeeds(f, func(b []byte) { f.Add(b, len(b)%2 == 0) })
+func fuzzMessage(f harness.F) {
+	harness.MessageSeeds(f, func(b []byte) { f.Add(b, len(b)%2 == 0) })
 	f.Fuzz(func(t *testing.T, b []byte, ours bool) {
-		lim := limitsOf(ours)
+		lim := harness.LimitsOf(ours)
 		before := bytes.Clone(b)
 		var m proto0500.Message
 		var err error
-		bounded(t, len(b), func() { m, err = proto0500.Decode(b, &lim) })
-		if r, ok := m.(proto0500.ActivateAck); canary() && ok && r.ReplayedSeq > 1<<40 {
+		harness.Bounded(t, len(b), func() { m, err = proto0500.Decode(b, &lim) })
+		if r, ok := m.(proto0500.ActivateAck); harness.Canary() && ok && r.ReplayedSeq > 1<<40 {
 			r.ReplayedSeq &= 1<<40 - 1 // a field that is too narrow
 			m = r
 		}
@@ -35,8 +30,8 @@ func fuzzMessage(f fuzzing) {
 		}
 		base, baseErr := proto0500.DecodeBase(b, &lim)
 		if err != nil {
-			at := typed(t, err, len(b)).Offset
-			typed(t, baseErr, len(b))
+			at := harness.Typed(t, err, len(b)).Offset
+			harness.Typed(t, baseErr, len(b))
 			if errors.Is(err, frame.ErrTrailing) {
 				if _, err := proto0500.Decode(b[:at], &lim); err != nil {
 					t.Fatalf("only trailing bytes, but without them: %v", err)
@@ -46,7 +41,7 @@ func fuzzMessage(f fuzzing) {
 		}
 		roundTrip(t, m, b, &lim)
 		if m.Kind().Extension() {
-			typed(t, baseErr, len(b))
+			harness.Typed(t, baseErr, len(b))
 			return
 		}
 		if baseErr != nil {
@@ -61,7 +56,7 @@ func roundTrip(t *testing.T, m proto0500.Message, b []byte, lim *frame.Limits) {
 	if byte(m.Kind()) != b[0] {
 		t.Fatalf("kind %v of discriminant %d", m.Kind(), b[0])
 	}
-	accept(m.Kind().String())
+	harness.Accept(m.Kind().String())
 	own := proto0500.Clone(m)
 	dst := []byte("before")
 	got, err := m.Append(dst, lim)
@@ -82,15 +77,15 @@ func roundTrip(t *testing.T, m proto0500.Message, b []byte, lim *frame.Limits) {
 // gets behind lengths, counts and checksums. That the error names the place is tested along with it.
 func FuzzMessageRepaired(f *testing.F) { fuzzMessageRepaired(f) }
 
-func fuzzMessageRepaired(f fuzzing) {
-	messageSeeds(f, func(b []byte) { f.Add(b, uint64(len(b)), len(b)%2 == 0) })
+func fuzzMessageRepaired(f harness.F) {
+	harness.MessageSeeds(f, func(b []byte) { f.Add(b, uint64(len(b)), len(b)%2 == 0) })
 	f.Fuzz(func(t *testing.T, b []byte, epoch uint64, ours bool) {
-		lim := limitsOf(ours)
+		lim := harness.LimitsOf(ours)
 		m, b := repaired(t, b, &lim)
 		if m == nil {
 			return
 		}
-		if r, ok := m.(proto0500.MigrationFailed); canary() && ok && len(r.Reason.Text) > 3 {
+		if r, ok := m.(proto0500.MigrationFailed); harness.Canary() && ok && len(r.Reason.Text) > 3 {
 			m = proto0500.MigrationFailed{DaemonOrigin: r.DaemonOrigin}
 		}
 		roundTrip(t, m, b, &lim)
@@ -118,7 +113,7 @@ func repaired(t *testing.T, b []byte, lim *frame.Limits) (proto0500.Message, []b
 		if err == nil {
 			return m, b
 		}
-		e := typed(t, err, len(b))
+		e := harness.Typed(t, err, len(b))
 		at := e.Offset
 		switch frame.ErrorKind(err) {
 		case "truncated":

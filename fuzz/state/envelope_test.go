@@ -1,4 +1,4 @@
-package fuzz
+package state
 
 import (
 	"bytes"
@@ -7,6 +7,7 @@ import (
 	"errors"
 	"testing"
 
+	"ferry/fuzz/internal/harness"
 	"ferry/identity"
 )
 
@@ -25,8 +26,8 @@ func (r fixedRandom) Read(b []byte) (int, error) {
 // a signature of the daemon that fits it again. Bytes of anybody's get a typed error and no seed.
 func FuzzEnvelope(f *testing.F) { fuzzEnvelope(f) }
 
-func fuzzEnvelope(f fuzzing) {
-	vectors(f, "identity/testdata/identity.jsonl", "envelope", func(b []byte) {
+func fuzzEnvelope(f harness.F) {
+	harness.Vectors(f, "identity/testdata/identity.jsonl", "envelope", func(b []byte) {
 		f.Add(b, uint8(1), uint8(2), []byte{3}, uint16(0), uint8(0), false)
 	})
 	for _, at := range []uint16{0, 1, 33, 65, 97, 113, 145} { // every field's first byte
@@ -50,13 +51,13 @@ func fuzzEnvelope(f fuzzing) {
 			t.Fatal(err)
 		}
 		seed, err := identity.Open(env[:], secret, key.Public(), link)
-		if canary() && flip == 0 && len(linkBytes) > 3 {
+		if harness.Canary() && flip == 0 && len(linkBytes) > 3 {
 			seed[31]++
 		}
 		if want, _ := key.Seed(); err != nil || seed != want {
 			t.Fatalf("sealed and opened: %x, %v, not %x", seed, err, want)
 		}
-		accept("sealed")
+		harness.Accept("sealed")
 
 		changed := env
 		changed[int(at)%len(changed)] ^= flip

@@ -1,4 +1,4 @@
-package fuzz
+package state
 
 import (
 	"bytes"
@@ -12,6 +12,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"ferry/frame"
+	"ferry/fuzz/internal/harness"
 	"ferry/identity"
 	"ferry/proto0500"
 	"ferry/snapshot"
@@ -37,7 +38,7 @@ func stateHeader(stateLen int) snapshot.Header {
 // FuzzPack: a state, packed in whatever way the path asks for and against whatever base, comes as it was.
 func FuzzPack(f *testing.F) { fuzzPack(f) }
 
-func fuzzPack(f fuzzing) {
+func fuzzPack(f harness.F) {
 	text := bytes.Repeat([]byte(`{"account":17,"amount":4}`), 30)
 	f.Add(text, text[:600], uint16(300), uint16(1)) // small ones: a large input that does something new is shrunk for a minute
 	f.Add(make([]byte, 700), []byte{}, uint16(512), uint16(50))
@@ -103,8 +104,8 @@ func fuzzPack(f fuzzing) {
 				t.Fatalf("chunk %d of %d: %v, %v", i, chunker.Total(), fresh, err)
 			}
 		}
-		accept("state")
-		if canary() && len(got) > 800 {
+		harness.Accept("state")
+		if harness.Canary() && len(got) > 800 {
 			got[len(got)-1] ^= 1
 		}
 		if _, err := placer.Finish(digests.Sum()); err != nil || !bytes.Equal(got, state) {
@@ -117,7 +118,7 @@ func fuzzPack(f fuzzing) {
 // what is refused leaves nothing behind.
 func FuzzUnpack(f *testing.F) { fuzzUnpack(f) }
 
-func fuzzUnpack(f fuzzing) {
+func fuzzUnpack(f harness.F) {
 	const chunkBytes, chunks = 1000, 3
 	raw := bytes.Repeat([]byte("0123456789"), chunkBytes/10)
 	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
@@ -151,14 +152,14 @@ func fuzzUnpack(f fuzzing) {
 			Encoding: proto0500.Encoding(encoding), RawLen: rawLen, Bytes: b}
 		before := bytes.Clone(b)
 		fresh, err := snapshot.NewUnpacker(placer, held).Place(&m)
-		if canary() && err != nil && m.Encoding == proto0500.EncodingS2 {
+		if harness.Canary() && err != nil && m.Encoding == proto0500.EncodingS2 {
 			state[5] = 0 // a part of what is refused is written
 		}
 		if !bytes.Equal(b, before) {
 			t.Fatal("the input was written to")
 		}
 		if err == nil {
-			accept("chunk")
+			harness.Accept("chunk")
 			if !fresh || rawLen != chunkBytes || placer.BytesPlaced() != chunkBytes {
 				t.Fatalf("placed %d bytes of %d, fresh %v", placer.BytesPlaced(), rawLen, fresh)
 			}

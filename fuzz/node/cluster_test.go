@@ -1,4 +1,4 @@
-package fuzz
+package node
 
 import (
 	"bytes"
@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"ferry/cluster"
+	"ferry/fuzz/internal/harness"
 	"ferry/identity"
 )
 
@@ -17,7 +18,7 @@ import (
 // or refused with the line, where there is one. mend first makes each public_key one, so that the mutator gets behind it.
 func FuzzClusterFile(f *testing.F) { fuzzClusterFile(f) }
 
-func fuzzClusterFile(f fuzzing) {
+func fuzzClusterFile(f harness.F) {
 	key := func(n byte) string { return identity.FormatPublic(identity.KeyFromSeed([32]byte{n}).Public()) }
 	node := func(name, port string, n byte) string {
 		return "[[nodes]]\nname = '" + name + "'\naddr = '127.0.0.1:" + port + "'\npublic_key = '" + key(n) + "'\n"
@@ -53,7 +54,7 @@ func fuzzClusterFile(f fuzzing) {
 			if !known {
 				t.Fatalf("of no kind: %v", err)
 			}
-			if canary() && errors.Is(err, cluster.ErrSyntax) {
+			if harness.Canary() && errors.Is(err, cluster.ErrSyntax) {
 				e.Line = 0
 			}
 			if e.Line == 0 && (errors.Is(err, cluster.ErrSyntax) || errors.Is(err, cluster.ErrField)) {
@@ -61,7 +62,7 @@ func fuzzClusterFile(f fuzzing) {
 			}
 			return
 		}
-		accept("cluster file")
+		harness.Accept("cluster file")
 		if err := file.Save(path + ".again"); err != nil {
 			t.Fatalf("what was loaded is not written: %v", err)
 		}

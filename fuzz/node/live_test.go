@@ -1,4 +1,4 @@
-package fuzz
+package node
 
 import (
 	"context"
@@ -16,6 +16,8 @@ import (
 
 	"ferry/daemon"
 	"ferry/frame"
+	"ferry/fuzz/internal/harness"
+	"ferry/fuzz/internal/program"
 	"ferry/identity"
 	"ferry/journal"
 	"ferry/proto0500"
@@ -208,8 +210,8 @@ const markEpoch frame.Epoch = 1 << 60
 // sender may not orchestrate, the daemon's record is as before and the daemon takes the next write.
 func FuzzControl(f *testing.F) { fuzzControl(f) }
 
-func fuzzControl(f fuzzing) {
-	messageSeeds(f, func(b []byte) { f.Add(b, []byte{9, 8, 2, 4, 0, 16}, uint64(1), false, true) })
+func fuzzControl(f harness.F) {
+	harness.MessageSeeds(f, func(b []byte) { f.Add(b, []byte{9, 8, 2, 4, 0, 16}, uint64(1), false, true) })
 	f.Add([]byte{0x82}, []byte{0, 2, 1, 9, 200, 2, 2, 0, 3, 2, 0, 4, 1, 5, 1}, uint64(0), true, true)
 	f.Add([]byte{0x90}, []byte{0, 1, 3}, uint64(1), true, false)
 	f.Add([]byte("\x81garbage"), []byte{12, 1, 10, 0}, uint64(0), true, false)
@@ -235,7 +237,7 @@ func fuzzControl(f fuzzing) {
 			t.Fatalf("the node neither answers nor closes: %v", err)
 		}
 		if closed == nil {
-			accept("frames")
+			harness.Accept("frames")
 		} else if good {
 			t.Fatalf("all frames were good, and the node closed: %v", closed)
 		}
@@ -250,7 +252,7 @@ func fuzzControl(f fuzzing) {
 		if after.Epoch < before.Epoch || after.Origin != origin {
 			t.Fatalf("%+v after %+v", after, before)
 		}
-		if canary() && len(code) > 5 && closed == nil {
+		if harness.Canary() && len(code) > 5 && closed == nil {
 			after.State++
 		}
 		if orchestrator {
@@ -282,9 +284,9 @@ func liveFrames(msg, code []byte, epoch frame.Epoch, origin proto0500.Origin, me
 			b = b2
 		}
 	}
-	p := &program{rest: code[:min(len(code), 64)]}
-	for len(p.rest) > 0 {
-		f := p.frame(epoch % (1 << 40))
+	p := &program.Program{Rest: code[:min(len(code), 64)]}
+	for len(p.Rest) > 0 {
+		f := p.Frame(epoch % (1 << 40))
 		put(f.Epoch, f.Message)
 	}
 	if len(msg) == 0 {

@@ -1,4 +1,4 @@
-package fuzz
+package node
 
 import (
 	"bytes"
@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 
+	"ferry/fuzz/internal/harness"
+	"ferry/fuzz/internal/program"
 	"ferry/journal"
 	"ferry/journal/boltjournal"
 	"ferry/migration"
@@ -20,8 +22,8 @@ import (
 // leaves the receiver alone. mend first gives the bytes their version and size, and a state and live epoch that can be.
 func FuzzRecord(f *testing.F) { fuzzRecord(f) }
 
-func fuzzRecord(f fuzzing) {
-	at := chainAt(3)
+func fuzzRecord(f harness.F) {
+	at := program.ChainAt(3)
 	for _, r := range []migration.Record{
 		{}, migration.Created(), {Epoch: 9, State: migration.RecordMoved, Peer: 1, Orchestrator: 9},
 		{Epoch: 5, LiveEpoch: 3, State: migration.RecordRetired, Peer: 1, SealSeq: at.Seq, SealHead: at.Head, SealHash: at.Hash},
@@ -54,7 +56,7 @@ func fuzzRecord(f fuzzing) {
 		if err := r.UnmarshalBinary(b); refusedRecord(t, err, r == before) {
 			return
 		}
-		if canary() && r.State == migration.RecordRetired {
+		if harness.Canary() && r.State == migration.RecordRetired {
 			r.Peer++
 		}
 		if err := r.Check(); err != nil {
@@ -62,7 +64,7 @@ func fuzzRecord(f fuzzing) {
 		}
 		sameRecord(t, r, b)
 		// A machine that starts from it holds its own invariants.
-		m := migration.New(migration.Config{Self: stepSelf, Origin: stepOrigin}, r)
+		m := migration.New(migration.Config{Self: program.Self, Origin: program.Origin}, r)
 		if bad := m.Check(); bad != nil || m.Record() != r {
 			t.Fatalf("%+v: %v, %+v", r, bad, m.Record())
 		}
@@ -82,7 +84,7 @@ func refusedRecord(t *testing.T, err error, unchanged bool) bool {
 
 func sameRecord(t *testing.T, r encoding.BinaryMarshaler, b []byte) {
 	t.Helper()
-	accept("record")
+	harness.Accept("record")
 	if again, err := r.MarshalBinary(); err != nil || !bytes.Equal(again, b) {
 		t.Fatalf("written again as %x, %v, not %x", again, err, b)
 	}
@@ -142,7 +144,7 @@ var journalImage = sync.OnceValues(func() ([]byte, map[string][]byte) {
 // disk can write any record, too.
 func FuzzJournalFile(f *testing.F) { fuzzJournalFile(f) }
 
-func fuzzJournalFile(f fuzzing) {
+func fuzzJournalFile(f harness.F) {
 	f.Add([]byte{}, uint16(0), false)
 	f.Add([]byte{0, 20, 1}, uint16(0), true)              // a field of the first meta page
 	f.Add([]byte{3, 200, 0x80, 4, 9, 1}, uint16(0), true) // in data
@@ -180,9 +182,9 @@ func fuzzJournalFile(f fuzzing) {
 			journalError(t, err)
 			return
 		}
-		accept("journal")
+		harness.Accept("journal")
 		err = j.Range(nil, func(key, value []byte) error {
-			if canary() && string(key) == "record-c" {
+			if harness.Canary() && string(key) == "record-c" {
 				value = value[1:]
 			}
 			if want, ok := records[string(key)]; !ok || !bytes.Equal(value, want) {

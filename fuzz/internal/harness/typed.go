@@ -1,4 +1,4 @@
-package fuzz
+package harness
 
 import (
 	"errors"
@@ -7,8 +7,8 @@ import (
 	"ferry/frame"
 )
 
-// typed holds an error about size bytes to what is promised of it: a kind, a field, and a place in the bytes.
-func typed(t *testing.T, err error, size int) *frame.DecodeError {
+// Typed holds an error about size bytes to what is promised of it: a kind, a field, and a place in the bytes.
+func Typed(t *testing.T, err error, size int) *frame.DecodeError {
 	t.Helper()
 	e, ok := errors.AsType[*frame.DecodeError](err)
 	if !ok {
@@ -20,8 +20,8 @@ func typed(t *testing.T, err error, size int) *frame.DecodeError {
 	return e
 }
 
-// limitsOf gives one of the two sets of limits that nodes have.
-func limitsOf(ours bool) frame.Limits {
+// LimitsOf gives one of the two sets of limits that nodes have.
+func LimitsOf(ours bool) frame.Limits {
 	if ours {
 		return frame.Default()
 	}

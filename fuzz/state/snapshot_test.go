@@ -1,4 +1,4 @@
-package fuzz
+package state
 
 import (
 	"bytes"
@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"ferry/frame"
+	"ferry/fuzz/internal/harness"
 	"ferry/identity"
 	"ferry/snapshot"
 )
@@ -17,12 +18,12 @@ import (
 // what a mutator never would: the origin, which is a hash of the entity, and the sequence, which is there twice.
 func FuzzSnapshotOpen(f *testing.F) { fuzzSnapshotOpen(f) }
 
-func fuzzSnapshotOpen(f fuzzing) {
-	vectors(f, "snapshot/testdata/snapshots.jsonl", "hex", func(b []byte) {
+func fuzzSnapshotOpen(f harness.F) {
+	harness.Vectors(f, "snapshot/testdata/snapshots.jsonl", "hex", func(b []byte) {
 		f.Add(b, false, false)
 		f.Add(b, false, true)
 	})
-	vectors(f, "snapshot/testdata/snapshots3.jsonl", "hex", func(b []byte) {
+	harness.Vectors(f, "snapshot/testdata/snapshots3.jsonl", "hex", func(b []byte) {
 		f.Add(b, true, false)
 		f.Add(b, true, true)
 	})
@@ -32,14 +33,14 @@ func fuzzSnapshotOpen(f fuzzing) {
 		}
 		var e *snapshot.Envelope
 		var err error
-		bounded(t, len(b), func() {
+		harness.Bounded(t, len(b), func() {
 			e, err = snapshot.Open(bytes.NewReader(b), int64(len(b)), snapshot.Limits{Version3: version3})
 		})
-		if canary() && err == nil && len(e.Bindings) > 0 {
+		if harness.Canary() && err == nil && len(e.Bindings) > 0 {
 			e.Bindings = e.Bindings[:len(e.Bindings)-1]
 		}
 		if err != nil {
-			at := typed(t, err, len(b)).Offset
+			at := harness.Typed(t, err, len(b)).Offset
 			if errors.Is(err, frame.ErrTrailing) {
 				if _, err := snapshot.Open(bytes.NewReader(b[:at]), int64(at), snapshot.Limits{Version3: version3}); err != nil {
 					t.Fatalf("only trailing bytes, but without them: %v", err)
@@ -47,7 +48,7 @@ func fuzzSnapshotOpen(f fuzzing) {
 			}
 			return
 		}
-		accept("snapshot")
+		harness.Accept("snapshot")
 		if e.Version == snapshot.Version3 && !version3 {
 			t.Fatal("version 3 was not agreed on")
 		}
@@ -69,7 +70,7 @@ func fuzzSnapshotOpen(f fuzzing) {
 			if err == nil {
 				t.Fatalf("a state of %d bytes over a limit of %d", e.StateLen, lim.StateBytesMax)
 			}
-			typed(t, err, len(b))
+			harness.Typed(t, err, len(b))
 		}
 	})
 }

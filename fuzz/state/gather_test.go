@@ -1,4 +1,4 @@
-package fuzz
+package state
 
 import (
 	"bytes"
@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"ferry/frame"
+	"ferry/fuzz/internal/harness"
 	"ferry/proto0500"
 	"ferry/snapshot"
 )
@@ -17,7 +18,7 @@ import (
 // came first. The state has at the end what the map says, and is finished exactly when every chunk came as it was sent.
 func FuzzPlacer(f *testing.F) { fuzzPlacer(f) }
 
-func fuzzPlacer(f fuzzing) {
+func fuzzPlacer(f harness.F) {
 	inOrder := func(n byte) (ops []byte) {
 		for i := range n {
 			ops = append(ops, i, 0)
@@ -91,7 +92,7 @@ func fuzzPlacer(f fuzzing) {
 			} else {
 				fresh, err = p.Place(&m)
 			}
-			if canary() && fresh && index == 2 && stateLen > 250 {
+			if harness.Canary() && fresh && index == 2 && stateLen > 250 {
 				got[len(got)-1]++
 			}
 			had, again := model[index]
@@ -103,7 +104,7 @@ func fuzzPlacer(f fuzzing) {
 				want = snapshot.ErrConflict
 			case !again:
 				model[index] = m.SnapshotBytes
-				accept("chunk")
+				harness.Accept("chunk")
 			}
 			if !errors.Is(err, want) || fresh != (want == nil && !again) {
 				t.Fatalf("chunk %d, case %d, again %t: fresh %t, %v; want %v", index, ops[1]%16, again, fresh, err, want)
@@ -250,7 +251,7 @@ func (g *gatherModel) add(m *proto0500.SnapshotReady, now time.Time) (whole []by
 // time, against the rules, written down slowly.
 func FuzzReassembler(f *testing.F) { fuzzReassembler(f) }
 
-func fuzzReassembler(f fuzzing) {
+func fuzzReassembler(f harness.F) {
 	f.Add([]byte{1, 3, 0, 16, 7, 0, 1, 3, 2, 5, 7, 0, 1, 3, 1, 9, 7, 0, 2, 1, 0, 3, 3, 0}) // two snapshots, one out of order
 	f.Add([]byte{1, 2, 0, 16, 7, 0, 1, 2, 0, 4, 9, 0, 1, 2, 1, 1, 1, 0})                   // a chunk replaced
 	f.Add([]byte{2, 2, 0, 16, 7, 0, 1, 2, 0, 4, 9, 0, 2, 2, 1, 1, 1, 11, 2, 2, 0, 1, 1, 0})
@@ -286,7 +287,7 @@ func fuzzReassembler(f fuzzing) {
 			}
 			whole, want := model.add(&m, now)
 			got, err := r.Add(&m, now)
-			if canary() && got != nil && got.Size > 20 {
+			if harness.Canary() && got != nil && got.Size > 20 {
 				got.Size--
 			}
 			if !errors.Is(err, want) || (got != nil) != (whole != nil) {
@@ -296,7 +297,7 @@ func fuzzReassembler(f fuzzing) {
 				t.Fatalf("%T: %v", err, err)
 			}
 			if got != nil {
-				accept("snapshot")
+				harness.Accept("snapshot")
 				b := make([]byte, got.Size)
 				_, err := got.File.ReadAt(b, 0)
 				if err != nil && err != io.EOF || !bytes.Equal(b, whole) || got.SeqThrough != m.SeqThrough {

@@ -1,4 +1,4 @@
-package fuzz
+package state
 
 import (
 	"bytes"
@@ -8,11 +8,11 @@ import (
 	"flag"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"ferry/frame"
+	"ferry/fuzz/internal/harness"
 	"ferry/identity"
 	"ferry/proto0500"
 	"ferry/snapshot"
@@ -32,7 +32,7 @@ func TestDamagedVectors(t *testing.T) {
 	message := func(t *testing.T, dst, b []byte) ([]byte, bool) {
 		m, err := proto0500.Decode(b, &lim)
 		if err != nil {
-			typed(t, err, len(b))
+			harness.Typed(t, err, len(b))
 			return nil, true
 		}
 		again, err := m.Append(dst, &lim)
@@ -47,17 +47,17 @@ func TestDamagedVectors(t *testing.T) {
 		seeds func(add func(b []byte))
 	}{
 		{"messages", message, func(add func(b []byte)) {
-			allVectors(t, "proto0500/testdata/messages.jsonl", "hex", add)
-			allVectors(t, "proto0500/testdata/invalid.jsonl", "hex", add) // the crate accepts some, and so do we
+			harness.AllVectors(t, "proto0500/testdata/messages.jsonl", "hex", add)
+			harness.AllVectors(t, "proto0500/testdata/invalid.jsonl", "hex", add) // the crate accepts some, and so do we
 		}},
-		{"extensions", message, func(add func(b []byte)) { annotated(t, "proto0500/testdata/extensions.txt", add) }},
-		{"frames", frameAgain, func(add func(b []byte)) { frameSeeds(t, add) }},
+		{"extensions", message, func(add func(b []byte)) { harness.Annotated(t, "proto0500/testdata/extensions.txt", add) }},
+		{"frames", frameAgain, func(add func(b []byte)) { harness.FrameSeeds(t, add) }},
 		{"proofs", proofAgain, func(add func(b []byte)) {
-			allVectors(t, "proto0500/testdata/continuity.jsonl", "hex", add)
-			allVectors(t, "proto0500/testdata/continuity.jsonl", "proof", add)
+			harness.AllVectors(t, "proto0500/testdata/continuity.jsonl", "hex", add)
+			harness.AllVectors(t, "proto0500/testdata/continuity.jsonl", "proof", add)
 		}},
-		{"snapshots", snapshotAgain(false), func(add func(b []byte)) { allVectors(t, "snapshot/testdata/snapshots.jsonl", "hex", add) }},
-		{"snapshots of version 3", snapshotAgain(true), func(add func(b []byte)) { allVectors(t, "snapshot/testdata/snapshots3.jsonl", "hex", add) }},
+		{"snapshots", snapshotAgain(false), func(add func(b []byte)) { harness.AllVectors(t, "snapshot/testdata/snapshots.jsonl", "hex", add) }},
+		{"snapshots of version 3", snapshotAgain(true), func(add func(b []byte)) { harness.AllVectors(t, "snapshot/testdata/snapshots3.jsonl", "hex", add) }},
 	} {
 		t.Run(family.name, func(t *testing.T) {
 			var d damage
@@ -75,7 +75,7 @@ func frameAgain(t *testing.T, dst, b []byte) ([]byte, bool) {
 	lim := frame.NetMesh()
 	f, rest, err := frame.Parse(b, &lim)
 	if err != nil {
-		typed(t, err, len(b))
+		harness.Typed(t, err, len(b))
 		return nil, true
 	}
 	again, err := frame.Append(dst, f.Epoch(), f.Message(), &lim)
@@ -88,7 +88,7 @@ func frameAgain(t *testing.T, dst, b []byte) ([]byte, bool) {
 func proofAgain(t *testing.T, dst, b []byte) ([]byte, bool) {
 	var p proto0500.Proof
 	if err := p.Decode(b); err != nil {
-		typed(t, err, len(b))
+		harness.Typed(t, err, len(b))
 		return nil, true
 	}
 	return p.Append(dst), false
@@ -98,7 +98,7 @@ func snapshotAgain(version3 bool) codec {
 	return func(t *testing.T, dst, b []byte) ([]byte, bool) {
 		e, err := snapshot.Open(bytes.NewReader(b), int64(len(b)), snapshot.Limits{Version3: version3})
 		if err != nil {
-			typed(t, err, len(b))
+			harness.Typed(t, err, len(b))
 			return nil, true
 		}
 		src, err := snapshot.NewSource(e.Header, e.State, e.Bindings, e.Identity)
@@ -115,7 +115,7 @@ func snapshotAgain(version3 bool) codec {
 
 // TestDamagedEnvelopes: a sealed key opens as it was sealed, or not at all.
 func TestDamagedEnvelopes(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join("..", "identity", "testdata", "identity.jsonl"))
+	text, err := os.ReadFile(harness.InModule(t, "identity/testdata/identity.jsonl"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,18 +134,18 @@ func TestDamagedEnvelopes(t *testing.T) {
 		if v.Envelope == "" || v.Verdict != "accepted" || v.Ephemeral == "" {
 			continue // not one that opens as it should
 		}
-		recipient, err := ecdh.X25519().NewPrivateKey(unhex(t, v.Recipient))
+		recipient, err := ecdh.X25519().NewPrivateKey(harness.Unhex(t, v.Recipient))
 		if err != nil {
 			t.Fatal(err)
 		}
-		signer, link := ed25519.PublicKey(unhex(t, v.Signer)), [32]byte(unhex(t, v.Link))
+		signer, link := ed25519.PublicKey(harness.Unhex(t, v.Signer)), [32]byte(harness.Unhex(t, v.Link))
 		d.bits = d.vectors > 0 // a signature is slow: all values in the first one
 		d.try(t, func(t *testing.T, dst, b []byte) ([]byte, bool) {
 			if _, err := identity.Open(b, recipient, signer, link); err != nil {
 				return nil, true
 			}
-			return append(dst, unhex(t, v.Envelope)...), false
-		}, unhex(t, v.Envelope))
+			return append(dst, harness.Unhex(t, v.Envelope)...), false
+		}, harness.Unhex(t, v.Envelope))
 	}
 	d.report(t)
 	if changed := d.accepted - d.vectors; changed != 0 {

@@ -1,4 +1,4 @@
-package fuzz
+package harness
 
 import (
 	"fmt"
@@ -12,43 +12,22 @@ import (
 	"strings"
 	"sync"
 	"testing"
-
-	"ferry/proto0500"
 )
 
-// targets is every target, by the name of its function, and how often the replay runs it: less where a run costs more.
-var targets = []target{
-	{"FuzzFrame", fuzzFrame, 4000},
-	{"FuzzFrameStream", fuzzFrameStream, 4000},
-	{"FuzzMessage", fuzzMessage, 20000},
-	{"FuzzMessageRepaired", fuzzMessageRepaired, 10000},
-	{"FuzzSnapshotOpen", fuzzSnapshotOpen, 4000},
-	{"FuzzPack", fuzzPack, 300},
-	{"FuzzUnpack", fuzzUnpack, 2000},
-	{"FuzzPlacer", fuzzPlacer, 4000},
-	{"FuzzReassembler", fuzzReassembler, 4000},
-	{"FuzzLink", fuzzLink, 4000},
-	{"FuzzProof", fuzzProof, 4000},
-	{"FuzzParticipant", fuzzParticipant, 4000},
-	{"FuzzMove", fuzzMove, 4000},
-	{"FuzzEnvelope", fuzzEnvelope, 600},
-	{"FuzzRecord", fuzzRecord, 4000},
-	{"FuzzJournalFile", fuzzJournalFile, 200},
-	{"FuzzClusterFile", fuzzClusterFile, 1000},
-	{"FuzzControl", fuzzControl, 600},
-}
-
-type target struct {
-	name string
-	fuzz func(f fuzzing)
-	runs int
+// Target is a fuzz target: the name of its function, what that calls, and how often Replay runs it: less where a run
+// costs more. Accepted, where there is one, looks at how often what was accepted.
+type Target struct {
+	Name     string
+	Fuzz     func(f F)
+	Runs     int
+	Accepted func(t *testing.T, kinds map[string]int)
 }
 
 // acceptedLeast is the share of a target's inputs, in per cent, that must get behind the door.
 const acceptedLeast = 5
 
-// fuzzing is what a target needs of *testing.F, so that the replay can stand in for it.
-type fuzzing interface {
+// F is what a target needs of *testing.F, so that the replay can stand in for it.
+type F interface {
 	testing.TB
 	Add(args ...any)
 	Fuzz(ff any)
@@ -61,8 +40,8 @@ var accepted struct {
 	kind map[string]int // what it was
 }
 
-// accept notes that the run under way has got behind the door, as what. In the fuzzer it does nothing.
-func accept(what string) {
+// Accept notes that the run under way has got behind the door, as what. In the fuzzer it does nothing.
+func Accept(what string) {
 	if !replaying {
 		return
 	}
@@ -179,41 +158,37 @@ func (m mutator) bytes(b, other []byte) []byte {
 	return b
 }
 
-// TestReplay runs every target with a few thousand inputs, the same every time, and prints how many it accepts: a target
-// whose inputs are all refused at the door tests the door alone.
-func TestReplay(t *testing.T) {
+// Replay runs every target with a few thousand inputs, the same every time, and prints how many it accepts: a target
+// whose inputs are all refused at the door tests the door alone. It is the whole of a package's TestReplay.
+func Replay(t *testing.T, targets []Target) {
 	for _, target := range targets {
-		t.Run(target.name, func(t *testing.T) {
-			r := &replayer{T: t, runs: target.runs}
-			target.fuzz(r)
+		t.Run(target.Name, func(t *testing.T) {
+			r := &replayer{T: t, runs: target.Runs}
+			target.Fuzz(r)
 			share := 100 * float64(accepted.runs) / float64(max(r.runs, 1))
-			t.Logf("%s: %d executions, %.1f %% accepted", target.name, r.runs, share)
+			t.Logf("%s: %d executions, %.1f %% accepted", target.Name, r.runs, share)
 			if share < acceptedLeast {
 				t.Errorf("%.1f %% of the inputs are accepted, want %d %%", share, acceptedLeast)
 			}
-			if strings.HasPrefix(target.name, "FuzzMessage") {
-				for k := range proto0500.Kind(255) {
-					// Kinds that there are have a name.
-					if s := k.String(); !strings.ContainsAny(s, "(0123456789 ") && accepted.kind[s] == 0 {
-						t.Errorf("no %v is accepted", k)
-					}
-				}
+			if target.Accepted != nil {
+				target.Accepted(t, accepted.kind)
 			}
 		})
 	}
 }
 
-// TestCanaries: each target, with its own fault in the code under test, fails in the replay.
-func TestCanaries(t *testing.T) {
-	if canary() {
+// Canaries holds each target to failing in Replay when its own fault is in the code under test. It is the whole of a
+// package's TestCanaries.
+func Canaries(t *testing.T, targets []Target) {
+	if Canary() {
 		t.Skip("this is the process with the fault")
 	}
 	for _, target := range targets {
-		t.Run(target.name, func(t *testing.T) {
-			child := exec.Command(os.Args[0], "-test.run", "^TestReplay$/^"+target.name+"$", "-test.timeout", "2m")
-			child.Env = append(os.Environ(), canaryEnv+"="+target.name)
+		t.Run(target.Name, func(t *testing.T) {
+			child := exec.Command(os.Args[0], "-test.run", "^TestReplay$/^"+target.Name+"$", "-test.timeout", "2m")
+			child.Env = append(os.Environ(), canaryEnv+"="+target.Name)
 			out, err := child.CombinedOutput()
-			if err == nil || !strings.Contains(string(out), "--- FAIL: TestReplay/"+target.name) ||
+			if err == nil || !strings.Contains(string(out), "--- FAIL: TestReplay/"+target.Name) ||
 				strings.Contains(string(out), "panic:") || strings.Contains(string(out), "are accepted, want") {
 				t.Fatalf("with its fault it does not fail as it should: %v\n%s", err, out)
 			}
@@ -227,8 +202,8 @@ func TestCanaries(t *testing.T) {
 	}
 }
 
-// TestTargetsAreListed: a target that the table lacks would have neither canary nor share.
-func TestTargetsAreListed(t *testing.T) {
+// Listed holds the table to the package's files: a target that it lacks would have neither canary nor share.
+func Listed(t *testing.T, targets []Target) {
 	files, err := filepath.Glob("*_test.go")
 	if err != nil {
 		t.Fatal(err)
@@ -245,7 +220,7 @@ func TestTargetsAreListed(t *testing.T) {
 				continue
 			}
 			found++
-			if !slices.ContainsFunc(targets, func(t target) bool { return t.name == name }) {
+			if !slices.ContainsFunc(targets, func(t Target) bool { return t.Name == name }) {
 				t.Errorf("%s: %s is not in the table", file, name)
 			}
 		}
