@@ -186,7 +186,7 @@ PASS`))
 		t.Fatal(err)
 	}
 	var out Result
-	if err := l.report(&out); err != nil {
+	if err := l.report(&out, benchLines{"Encode/Seal": {"ns/op": {1}}}); err != nil {
 		t.Fatal(err)
 	}
 	got := make(map[string]float64)
@@ -194,13 +194,21 @@ PASS`))
 		got[f.Name] = f.Value
 	}
 	want := map[string]float64{
-		"Encode/Ack / net-mesh's 21 ns": 1, "Encode/Ack": 21, "snapshot: Transfer/16-of-7000": 1500,
+		"Encode/Ack / net-mesh's recorded 21 ns": 1, "Encode/Ack": 21, "snapshot: Transfer/16-of-7000": 1500,
 		"allocations per encode or decode, the most of any message": 1,
 	}
 	if !maps.Equal(got, want) {
 		t.Errorf("%v", got)
 	}
-	if err := (benchLines{}).report(&out); err == nil {
+	// What was measured in turn counts, round by round, and not what was recorded.
+	var beside Result
+	if err := l.report(&beside, benchLines{"Encode/Ack": {"ns/op": {5, 10}}}); err != nil {
+		t.Fatal(err)
+	}
+	if f := beside.Figures[0]; f.Name != "Encode/Ack / net-mesh's 7.50 ns" || !slices.Equal(f.Samples, []float64{2.1, 3.15}) {
+		t.Errorf("%+v", f)
+	}
+	if err := (benchLines{}).report(&out, nil); err == nil {
 		t.Error("a figure of no benchmark")
 	}
 }

@@ -26,20 +26,16 @@ func (m BufferedEvents) Origin() Origin { return m.DaemonOrigin }
 
 // Append appends the message. Too many events, or a payload that is too long, is an error.
 func (m BufferedEvents) Append(dst []byte, lim *frame.Limits) ([]byte, error) {
-	size, err := m.Events.wireBytes(lim)
+	if err := m.Events.check(lim); err != nil {
+		return dst, err
+	}
+	all := appendOrigin(dst, KindBufferedEvents, m.DaemonOrigin)
+	all = le.AppendUint32(all, uint32(m.Events.n))
+	all, err := appendEvents(append(all, m.Events.raw...), m.Events.list, lim)
 	if err != nil {
 		return dst, err
 	}
-	dst, to := extend(dst, eventsHeadBytes+size)
-	to[0] = byte(KindBufferedEvents)
-	le.PutUint64(to[1:], uint64(m.DaemonOrigin))
-	le.PutUint32(to[9:], uint32(m.Events.n))
-	to = to[eventsHeadBytes:]
-	copy(to, m.Events.raw)
-	for i := range m.Events.list {
-		to = to[m.Events.list[i].put(to):]
-	}
-	return dst, nil
+	return all, nil
 }
 
 // Decode reads the message from b, which must hold nothing else. The events borrow from b.

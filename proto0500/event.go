@@ -150,19 +150,42 @@ func readEvents(c *frame.Cursor, count uint32, lim *frame.Limits) Events {
 	return Events{n: int(count), raw: raw, longest: longest}
 }
 
-// wireBytes is what the events take on the wire, and an error when there are too many, or one of them is over the limit.
-// Those of a message are judged again: the next peer may take less than the one they came from.
-func (e *Events) wireBytes(lim *frame.Limits) (int, error) {
+// check says whether a message may have that many events, and whether those of a message may be passed on: the next peer
+// may take less than the one they came from.
+func (e *Events) check(lim *frame.Limits) error {
 	if uint64(e.n) > uint64(lim.EventsMax) {
-		return 0, overLimit(KindBufferedEvents, "count", uint64(e.n), uint64(lim.EventsMax))
+		return overLimit(KindBufferedEvents, "count", uint64(e.n), uint64(lim.EventsMax))
 	}
-	size, longest := len(e.raw)+len(e.list)*EventBytesMin, int(e.longest)
-	for i := range e.list {
-		n := len(e.list[i].Payload)
-		size += n
-		longest = max(longest, n)
+	return checkPayload(int(e.longest), lim)
+}
+
+// appendEvents appends what put writes of each, in one pass: dst grows once, by all that is left, where it has no room.
+func appendEvents(dst []byte, list []Event, lim *frame.Limits) ([]byte, error) {
+	at, b := len(dst), dst[:cap(dst)]
+	for i := range list {
+		e := &list[i]
+		n := len(e.Payload)
+		if n > int(lim.EventPayloadBytesMax) {
+			return dst, checkPayload(n, lim)
+		}
+		if len(b)-at < EventBytesMin+n {
+			rest := 0
+			for j := range list[i:] {
+				rest += list[i+j].bytes()
+			}
+			b = slices.Grow(b[:at], rest)
+			b = b[:cap(b)]
+		}
+		head := (*[eventHeadBytes]byte)(b[at:])
+		e.Link.put(head[:])
+		le.PutUint32(head[LinkBytes:], uint32(n))
+		at += eventHeadBytes
+		copy(b[at:], e.Payload)
+		at += n
+		le.PutUint64(b[at:], e.ReceivedAt)
+		at += 8
 	}
-	return size, checkPayload(longest, lim)
+	return b[:at], nil
 }
 
 func checkPayload(n int, lim *frame.Limits) error {
