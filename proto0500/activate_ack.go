@@ -26,7 +26,9 @@ func (m ActivateAck) Append(dst []byte, _ *frame.Limits) ([]byte, error) {
 
 // Decode reads the message from b, which must hold nothing else.
 func (m *ActivateAck) Decode(b []byte, _ *frame.Limits) error {
-	o, v, err := readPair(b, KindActivateAck, "replayed_seq")
-	m.DaemonOrigin, m.ReplayedSeq = o, Seq(v)
-	return err
+	if !exactly(b, KindActivateAck, pairBytes) {
+		return misfit(b, KindActivateAck, sizedField{"replayed_seq", 8})
+	}
+	m.DaemonOrigin, m.ReplayedSeq = Origin(le.Uint64(b[1:])), Seq(le.Uint64(b[9:]))
+	return nil
 }

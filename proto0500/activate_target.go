@@ -24,7 +24,9 @@ func (m ActivateTarget) Append(dst []byte, _ *frame.Limits) ([]byte, error) {
 
 // Decode reads the message from b, which must hold nothing else.
 func (m *ActivateTarget) Decode(b []byte, _ *frame.Limits) error {
-	o, err := readOrigin(b, KindActivateTarget)
-	m.DaemonOrigin = o
-	return err
+	if !exactly(b, KindActivateTarget, originBytes) {
+		return misfit(b, KindActivateTarget)
+	}
+	m.DaemonOrigin = Origin(le.Uint64(b[1:]))
+	return nil
 }

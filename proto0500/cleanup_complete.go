@@ -24,7 +24,9 @@ func (m CleanupComplete) Append(dst []byte, _ *frame.Limits) ([]byte, error) {
 
 // Decode reads the message from b, which must hold nothing else.
 func (m *CleanupComplete) Decode(b []byte, _ *frame.Limits) error {
-	o, err := readOrigin(b, KindCleanupComplete)
-	m.DaemonOrigin = o
-	return err
+	if !exactly(b, KindCleanupComplete, originBytes) {
+		return misfit(b, KindCleanupComplete)
+	}
+	m.DaemonOrigin = Origin(le.Uint64(b[1:]))
+	return nil
 }

@@ -26,7 +26,9 @@ func (m CutoverNotify) Append(dst []byte, _ *frame.Limits) ([]byte, error) {
 
 // Decode reads the message from b, which must hold nothing else.
 func (m *CutoverNotify) Decode(b []byte, _ *frame.Limits) error {
-	o, v, err := readPair(b, KindCutoverNotify, "target_node")
-	m.DaemonOrigin, m.TargetNode = o, NodeID(v)
-	return err
+	if !exactly(b, KindCutoverNotify, pairBytes) {
+		return misfit(b, KindCutoverNotify, sizedField{"target_node", 8})
+	}
+	m.DaemonOrigin, m.TargetNode = Origin(le.Uint64(b[1:])), NodeID(le.Uint64(b[9:]))
+	return nil
 }

@@ -29,19 +29,3 @@ func misfit(b []byte, k Kind, fields ...sizedField) error {
 	}
 	return c.Done()
 }
-
-// readOrigin reads a message of nothing but an origin.
-func readOrigin(b []byte, k Kind) (Origin, error) {
-	if !exactly(b, k, originBytes) {
-		return 0, misfit(b, k)
-	}
-	return Origin(le.Uint64(b[1:])), nil
-}
-
-// readPair reads a message of an origin and one more number, the field named in errors.
-func readPair(b []byte, k Kind, field string) (Origin, uint64, error) {
-	if !exactly(b, k, pairBytes) {
-		return 0, 0, misfit(b, k, sizedField{field, 8})
-	}
-	return Origin(le.Uint64(b[1:])), le.Uint64(b[9:]), nil
-}

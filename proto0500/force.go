@@ -28,7 +28,9 @@ func (m Force) Append(dst []byte, _ *frame.Limits) ([]byte, error) {
 
 // Decode reads the message from b, which must hold nothing else.
 func (m *Force) Decode(b []byte, _ *frame.Limits) error {
-	o, v, err := readPair(b, KindForce, "dead_node")
-	m.DaemonOrigin, m.DeadNode = o, NodeID(v)
-	return err
+	if !exactly(b, KindForce, pairBytes) {
+		return misfit(b, KindForce, sizedField{"dead_node", 8})
+	}
+	m.DaemonOrigin, m.DeadNode = Origin(le.Uint64(b[1:])), NodeID(le.Uint64(b[9:]))
+	return nil
 }

@@ -27,7 +27,9 @@ func (m Pace) Append(dst []byte, _ *frame.Limits) ([]byte, error) {
 
 // Decode reads the message from b, which must hold nothing else.
 func (m *Pace) Decode(b []byte, _ *frame.Limits) error {
-	o, v, err := readPair(b, KindPace, "bytes_per_second")
-	m.DaemonOrigin, m.BytesPerSecond = o, v
-	return err
+	if !exactly(b, KindPace, pairBytes) {
+		return misfit(b, KindPace, sizedField{"bytes_per_second", 8})
+	}
+	m.DaemonOrigin, m.BytesPerSecond = Origin(le.Uint64(b[1:])), le.Uint64(b[9:])
+	return nil
 }

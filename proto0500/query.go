@@ -24,7 +24,9 @@ func (m Query) Append(dst []byte, _ *frame.Limits) ([]byte, error) {
 
 // Decode reads the message from b, which must hold nothing else.
 func (m *Query) Decode(b []byte, _ *frame.Limits) error {
-	o, err := readOrigin(b, KindQuery)
-	m.DaemonOrigin = o
-	return err
+	if !exactly(b, KindQuery, originBytes) {
+		return misfit(b, KindQuery)
+	}
+	m.DaemonOrigin = Origin(le.Uint64(b[1:]))
+	return nil
 }

@@ -24,7 +24,9 @@ func (m Release) Append(dst []byte, _ *frame.Limits) ([]byte, error) {
 
 // Decode reads the message from b, which must hold nothing else.
 func (m *Release) Decode(b []byte, _ *frame.Limits) error {
-	o, err := readOrigin(b, KindRelease)
-	m.DaemonOrigin = o
-	return err
+	if !exactly(b, KindRelease, originBytes) {
+		return misfit(b, KindRelease)
+	}
+	m.DaemonOrigin = Origin(le.Uint64(b[1:]))
+	return nil
 }

@@ -26,7 +26,9 @@ func (m RestoreComplete) Append(dst []byte, _ *frame.Limits) ([]byte, error) {
 
 // Decode reads the message from b, which must hold nothing else.
 func (m *RestoreComplete) Decode(b []byte, _ *frame.Limits) error {
-	o, v, err := readPair(b, KindRestoreComplete, "restored_seq")
-	m.DaemonOrigin, m.RestoredSeq = o, Seq(v)
-	return err
+	if !exactly(b, KindRestoreComplete, pairBytes) {
+		return misfit(b, KindRestoreComplete, sizedField{"restored_seq", 8})
+	}
+	m.DaemonOrigin, m.RestoredSeq = Origin(le.Uint64(b[1:])), Seq(le.Uint64(b[9:]))
+	return nil
 }
