@@ -239,6 +239,9 @@ func (s *steward) replayBatch() error {
 		return nil
 	}
 	err := s.inRep.extend(s.batch)
+	if err == nil && !s.inRep.kind.InMemory {
+		s.in.flush.replayed(len(s.batch))
+	}
 	s.in.stats.add(proto0500.CounterEventsReplayed, uint64(len(s.batch)))
 	clear(s.batch)
 	s.batch = s.batch[:0]

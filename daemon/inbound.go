@@ -42,6 +42,7 @@ type inbound struct {
 	work   sync.WaitGroup // streams being served, restore, progress
 
 	restored chan struct{} // closed when events may be replayed
+	flush    flusher       // the steward's
 	born     time.Time     // its monotonic time counts: the wall clock may be set meanwhile
 	begun    atomic.Int64  // when the restore began, ns since born; 0: it has not, or is over
 
@@ -81,7 +82,7 @@ func newInbound(s *steward, epoch frame.Epoch, source, orchestrator proto0500.No
 	in := &inbound{
 		h: s.h, s: s, origin: s.origin, epoch: epoch, source: source, orch: orchestrator,
 		dir: dir, turn: s.nextTurn(), room: s.room, state: state, stats: new(moveStats), ctx: ctx, cancel: cancel,
-		recipient: recipient, entity: s.desc.PublicKey,
+		recipient: recipient, entity: s.desc.PublicKey, flush: flusher{dir: dir},
 		born: time.Now(), lanes: make(map[*transport.Stream]struct{}), restored: make(chan struct{}), ready: make(chan struct{}),
 	}
 	in.work.Go(in.tellProgress)
