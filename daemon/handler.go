@@ -53,7 +53,7 @@ func (t handler) Control(s *transport.Session, f frame.Frame) {
 	// The steward takes it later: the bytes must outlive this call.
 	m, err := proto0500.Decode(slices.Clone(f.Message()), &h.cfg.Limits)
 	if err != nil {
-		h.log.Warn("malformed control message", "node", s.Peer(), "err", err)
+		h.refused.Warn("malformed control message", s.Peer().String(), "node", s.Peer(), "err", err)
 		s.Close(err)
 		return
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -232,7 +233,18 @@ func (s *Session) read(hello []byte, opened func(error)) {
 		h.Control(s, f)
 	}
 	s.e.withdraw(s)
+	s.tellEviction()
 	h.Closed(s, s.Err())
+}
+
+// tellEviction logs that the peer was put out: for bytes that do not decode, or because it takes none.
+func (s *Session) tellEviction() {
+	err, ok := errors.AsType[*SessionError](s.Err())
+	if !ok || err.Remote || !errors.Is(err, ErrSlowPeer) && CodeOf(err) != CodeMalformed {
+		return
+	}
+	s.e.refused.Warn("session ended here", s.peer.String(),
+		slog.String("node", s.peer.String()), slog.String("addr", s.addr), slog.Any("cause", err.Err))
 }
 
 // waitOpened is for streams that overtake the end of the handshake.
