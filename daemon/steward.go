@@ -34,10 +34,11 @@ type steward struct {
 	p        migration.Participant
 	durable  migration.Record // the last that is surely in the journal
 	desc     drive.Descriptor
-	rep      *replica // the authority's state here, or the copy a retired source keeps
-	w        *writer  // serves rep
-	failed   error    // why the daemon serves no more
-	halted   bool     // nothing may be said or done any more
+	rep      *replica  // the authority's state here, or the copy a retired source keeps
+	w        *writer   // serves rep
+	failed   error     // why the daemon serves no more
+	reopened time.Time // when it was last opened again
+	halted   bool      // nothing may be said or done any more
 	out      *outbound
 	lastOut  *outbound // ended: its counters are still told
 	in       *inbound
@@ -114,6 +115,7 @@ func (s *steward) run(booted func()) {
 			// Without an attempt this is refused, and all that is left is to
 			// publish it.
 			_ = s.step(migration.Failed{Epoch: s.p.Epoch(), Reason: stateFailed(s.failed)})
+			s.openSoon()
 		case <-s.h.ctx.Done():
 			s.shutdown()
 			return
@@ -179,7 +181,11 @@ func (s *steward) stopWriter() {
 	s.w.stop()
 	if err := s.w.broken; err != nil {
 		s.failed = errors.Join(ErrStopped, err)
-		s.log.Error("daemon failed and serves no more until the node is restarted", "err", err)
+		until := "until the node is restarted"
+		if diskFull(err) && !s.inMemory() {
+			until = "until it is opened again"
+		}
+		s.log.Error("daemon failed and serves no more "+until, "err", err)
 	}
 	s.w = nil
 }
