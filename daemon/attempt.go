@@ -56,6 +56,9 @@ func (s *steward) progress() uint64 {
 
 // peerProgress takes what the target says of itself.
 func (s *steward) peerProgress(from proto0500.NodeID, e frame.Epoch, m proto0500.Progress) {
+	if s.wrongPeer(from, e, m) {
+		return
+	}
 	if out := s.out; out != nil && out.target == from && out.epoch == e {
 		var sum uint64
 		for v := range m.Counters.All() {
@@ -170,6 +173,7 @@ func (s *steward) transfer(from proto0500.NodeID, sess *transport.Session, e fra
 		return
 	}
 	if s.in.source != from {
+		s.logWrongPeer(from, e, t)
 		s.send(from, e, proto0500.Rejected{DaemonOrigin: s.origin, Refused: t.Kind(), Reason: proto0500.RejectWrongPeer})
 		return
 	}

@@ -74,21 +74,25 @@ func (t handler) Control(s *transport.Session, f frame.Frame) {
 		t.unknown(s, epoch, m)
 		return
 	}
+	post, ok := h.reserve(st, len(f.Message()))
+	if !ok {
+		return // the host has ended
+	}
 	switch m := m.(type) {
 	case proto0500.Progress:
-		st.post(func() { st.peerProgress(from, epoch, m) })
+		post(func() { st.peerProgress(from, epoch, m) })
 	case proto0500.Transfer:
-		st.post(func() { st.transfer(from, s, epoch, m) })
+		post(func() { st.transfer(from, s, epoch, m) })
 	case proto0500.Have:
-		st.post(func() { st.have(from, epoch, m) })
+		post(func() { st.have(from, epoch, m) })
 	case proto0500.TransferStatus:
-		st.post(func() { st.transferStatus(from, s, epoch, m) })
+		post(func() { st.transferStatus(from, s, epoch, m) })
 	case proto0500.Rejected:
-		st.post(func() { st.rejected(from, epoch, m) })
+		post(func() { st.rejected(from, epoch, m) })
 	case proto0500.Pace:
-		st.post(func() { st.pace(s, orchestrator, epoch, m) })
+		post(func() { st.pace(s, orchestrator, epoch, m) })
 	default:
-		st.post(func() {
+		post(func() {
 			st.frame(migration.Frame{From: from, Orchestrator: orchestrator, Epoch: epoch, Message: m})
 		})
 	}
@@ -140,6 +144,13 @@ func (t handler) prepare(s *transport.Session, from proto0500.NodeID, epoch fram
 	}
 	st := h.steward(p.DaemonOrigin)
 	if st == nil {
+		if h.tooManyStrangers() {
+			h.refused.Warn("prepare refused: too many daemons that never came", s.Peer().String(), "node", s.Peer(), "max", strangersMax)
+			_ = send(s, epoch, proto0500.MigrationFailed{
+				DaemonOrigin: p.DaemonOrigin, Reason: proto0500.NewReason(proto0500.CodeNotReady, ""),
+			})
+			return
+		}
 		if err := h.records.PutDescriptor(p.DaemonOrigin, desc); err != nil {
 			h.log.Error("descriptor not written", "err", err)
 			_ = send(s, epoch, proto0500.MigrationFailed{

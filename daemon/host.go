@@ -16,6 +16,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"golang.org/x/sync/semaphore"
+
 	"ferry/frame"
 	"ferry/identity"
 	"ferry/internal/drive"
@@ -36,6 +38,7 @@ type Host struct {
 	kinds   map[string]Kind
 	log     *slog.Logger
 	refused *quiet.Log
+	inbox   *semaphore.Weighted // bytes of control messages that wait for stewards
 	records drive.Records
 	ep      *transport.Endpoint
 	sender  *drive.Sender
@@ -70,7 +73,7 @@ func New(cfg Config) (*Host, error) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	h := &Host{
 		cfg: cfg, self: proto0500.NodeID(cfg.Key.NodeID()), boot: binary.LittleEndian.Uint64(boot[:]),
-		kinds: make(map[string]Kind), log: cfg.Log, refused: quiet.New(cfg.Log), records: drive.Records{J: cfg.Journal},
+		kinds: make(map[string]Kind), log: cfg.Log, refused: quiet.New(cfg.Log), inbox: semaphore.NewWeighted(inboxBytesMax), records: drive.Records{J: cfg.Journal},
 		bases: bases{dir: cfg.Dir, bytesMax: cfg.BaseBytesMax}, pacer: newPacer(cfg.RateLimit), ctx: ctx, cancel: cancel, ready: make(chan struct{}),
 		stewards: make(map[proto0500.Origin]*steward),
 		byName:   make(map[string][]*steward), making: make(map[string]bool),

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"ferry/frame"
+	"ferry/identity"
 	"ferry/internal/drive"
 	"ferry/migration"
 	"ferry/proto0500"
@@ -135,6 +136,9 @@ func (s *steward) describe(d drive.Descriptor) error {
 const havesMax = snapshot.HaveDigestsMax / proto0500.HaveDigestsMax
 
 func (s *steward) have(from proto0500.NodeID, e frame.Epoch, m proto0500.Have) {
+	if s.wrongPeer(from, e, m) {
+		return
+	}
 	out := s.out
 	if out == nil || out.epoch != e || out.target != from || m.SeqThrough != out.base.Seq || len(out.haves) == havesMax {
 		return
@@ -143,6 +147,9 @@ func (s *steward) have(from proto0500.NodeID, e frame.Epoch, m proto0500.Have) {
 }
 
 func (s *steward) transferStatus(from proto0500.NodeID, sess *transport.Session, e frame.Epoch, m proto0500.TransferStatus) {
+	if s.wrongPeer(from, e, m) {
+		return
+	}
 	if s.out == nil || s.out.epoch != e || s.out.target != from {
 		return
 	}
@@ -158,7 +165,11 @@ func (s *steward) transferStatus(from proto0500.NodeID, sess *transport.Session,
 // rejected: a peer refused what we sent. In an attempt with that peer this ends
 // the attempt; it promises nothing, so it does no more.
 func (s *steward) rejected(from proto0500.NodeID, e frame.Epoch, m proto0500.Rejected) {
-	s.log.Warn("message refused by peer", "node", from, "epoch", e, "kind", m.Refused, "reason", m.Reason, "text", m.Text.String())
+	if s.wrongPeer(from, e, m) {
+		return
+	}
+	s.h.refused.Warn("message refused by peer", identity.NodeID(from).String(), "node", identity.NodeID(from), "daemon", s.name,
+		"epoch", e, "kind", m.Refused, "reason", m.Reason, "text", m.Text.String())
 	if out := s.out; out != nil && out.epoch == e && out.target == from && m.Refused == proto0500.KindTransfer {
 		s.step(migration.Failed{Epoch: e, Reason: stateFailed(fmt.Errorf("target refused %v: %v", m.Refused, m.Reason))})
 	}

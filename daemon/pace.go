@@ -30,7 +30,7 @@ func (s *steward) limitAt(e frame.Epoch) uint64 {
 // pace changes the rate of the attempt that is running from here.
 func (s *steward) pace(sess *transport.Session, orchestrator bool, e frame.Epoch, m proto0500.Pace) {
 	reject := func(reason proto0500.RejectReason, text string) {
-		s.log.Warn("rate limit refused", "node", sess.Peer(), "epoch", e, "reason", reason, "text", text)
+		s.h.refused.Warn("rate limit refused", sess.Peer().String(), "node", sess.Peer(), "daemon", s.name, "epoch", e, "reason", reason, "text", text)
 		s.answer(sess, e, proto0500.Rejected{
 			DaemonOrigin: s.origin, Refused: m.Kind(), Reason: reason, Text: proto0500.Text(text),
 		})

@@ -90,9 +90,20 @@ func (s *steward) post(f func()) { s.postFor(s.h.ctx, f) }
 // postFor is post for a goroutine that the steward may wait for, once it has
 // ended ctx.
 func (s *steward) postFor(ctx context.Context, f func()) {
+	s.postWith(ctx, f, func() {})
+}
+
+// postWith is postFor with a release that runs whether or not f still may.
+func (s *steward) postWith(ctx context.Context, f, release func()) {
 	select {
-	case s.inbox <- f:
+	case s.inbox <- func() {
+		defer release()
+		if !s.halted {
+			f()
+		}
+	}:
 	case <-ctx.Done():
+		release()
 	}
 }
 
@@ -107,9 +118,7 @@ func (s *steward) run(booted func()) {
 		}
 		select {
 		case f := <-s.inbox:
-			if !s.halted {
-				f()
-			}
+			f()
 		case <-broken:
 			s.stopWriter()
 			// Without an attempt this is refused, and all that is left is to
@@ -217,7 +226,7 @@ func (s *steward) drain(in migration.Input) (refused error) {
 		s.todo = s.todo[1:]
 		fx, err := s.p.Step(s.copyOf(), next, s.fx[:0])
 		if err != nil {
-			s.log.Debug("refused", "input", fmt.Sprintf("%T", next), "err", err)
+			s.logRefusal(next, err)
 			if first {
 				refused = err
 			}

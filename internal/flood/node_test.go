@@ -114,7 +114,7 @@ func (s *blobSnapshot) Close() error { return nil }
 
 func (s *blobSnapshot) ReadAt(p []byte, off int64) (int, error) {
 	n := min(int64(len(p)), blobBytes-off)
-	for i := int64(0); i < n; i++ {
+	for i := range n {
 		at := off + i
 		if at < 8 {
 			p[i] = byte(s.n >> (8 * at))

@@ -1,0 +1,4 @@
+package daemon
+
+// StrangersMax is for tests.
+const StrangersMax = strangersMax
