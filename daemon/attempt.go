@@ -244,7 +244,7 @@ func (s *steward) replayBatch() error {
 	}
 	err := s.inRep.extend(s.batch)
 	if err == nil && !s.inRep.kind.InMemory {
-		s.in.flush.replayed(len(s.batch))
+		_, err = s.in.flush.replayed(len(s.batch))
 	}
 	s.in.stats.add(proto0500.CounterEventsReplayed, uint64(len(s.batch)))
 	clear(s.batch)

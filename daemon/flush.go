@@ -2,9 +2,12 @@ package daemon
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 )
 
 // flusher brings to disk, now and then, what the events replayed so far have
@@ -16,59 +19,96 @@ import (
 // daemon's files by their names only, so that no kind has to do anything for it;
 // a sync of a file is one of all that anybody has written to it.
 type flusher struct {
-	dir    string // of the attempt
-	events int    // replayed since the last flush
+	dir    string               // of the attempt
+	sync   func(*os.File) error // (*os.File).Sync
+	events int                  // replayed since the last flush
+	off    bool                 // the files cannot be listed, or are too many
 }
+
+func newFlusher(dir string) flusher { return flusher{dir: dir, sync: (*os.File).Sync} }
 
 const (
 	// flushEvents is how many replayed events may wait for the sync of the seal.
 	// At one page each that is a megabyte.
 	flushEvents = 256
-	// flushFilesMax is up to how many files are looked for. A daemon with more
-	// of them syncs them when it is asked to.
-	flushFilesMax = 64
+	// flushEntriesMax is up to how many files and directories are looked for. A
+	// daemon with more of them syncs its files when it is asked to.
+	flushEntriesMax = 64
 )
 
 // replayed is told of n events that were applied, and gives how many files it
 // has brought to disk because of them; most often none. It returns when that is
 // done: a target on a slow disk is behind by what it has not written, too, and
 // is not cut over to before.
-func (f *flusher) replayed(n int) (synced int) {
-	if f.events += n; f.events < flushEvents {
-		return 0
+//
+// An error is the attempt's end. A system may tell of a page that it could not
+// write only once, and it has told us, not the daemon that syncs later. A file
+// that cannot be opened here is the daemon's own affair.
+func (f *flusher) replayed(n int) (synced int, err error) {
+	if f.events += n; f.events < flushEvents || f.off || !flushable {
+		return 0, nil
 	}
 	f.events = 0
-	for _, name := range f.files() {
+	names, err := f.files()
+	if err != nil {
+		f.off = true
+		return 0, nil
+	}
+	for _, name := range names {
 		file, err := os.Open(name)
 		if err != nil {
 			continue
 		}
-		if file.Sync() == nil {
-			synced++
-		}
+		err = f.sync(file)
 		_ = file.Close()
+		if err != nil {
+			return synced, fmt.Errorf("daemon: replayed events to disk: %w", err)
+		}
+		synced++
 	}
-	return synced
+	return synced, nil
 }
 
-var errEnough = errors.New("files enough")
+// flushable: on Windows a file is synced by whoever may write to it only, and
+// that is for the daemon to say.
+const flushable = runtime.GOOS != "windows"
 
-func (f *flusher) files() []string {
-	var names []string
-	err := filepath.WalkDir(f.dir, func(name string, e fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case !e.Type().IsRegular():
-			return nil
-		case len(names) == flushFilesMax:
-			return errEnough
+var errTooManyFiles = errors.New("too many files")
+
+// files are the regular files below the directory, unless it has more than
+// flushEntriesMax entries: no more of them than that are read.
+func (f *flusher) files() (names []string, err error) {
+	left := flushEntriesMax
+	for dirs := []string{f.dir}; len(dirs) > 0; dirs = dirs[1:] {
+		entries, err := readSome(dirs[0], left+1)
+		if err != nil {
+			return nil, err
 		}
-		names = append(names, name)
-		return nil
-	})
-	if err != nil {
-		return nil
+		if left -= len(entries); left < 0 {
+			return nil, errTooManyFiles
+		}
+		for _, e := range entries {
+			switch name := filepath.Join(dirs[0], e.Name()); {
+			case e.IsDir():
+				dirs = append(dirs, name)
+			case e.Type().IsRegular():
+				names = append(names, name)
+			}
+		}
 	}
-	return names
+	return names, nil
+}
+
+// readSome reads n entries of a directory at most.
+func readSome(dir string, n int) ([]fs.DirEntry, error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	entries, err := d.ReadDir(n)
+	if err == io.EOF {
+		err = nil
+	}
+	return entries, err
 }

@@ -82,7 +82,7 @@ func newInbound(s *steward, epoch frame.Epoch, source, orchestrator proto0500.No
 	in := &inbound{
 		h: s.h, s: s, origin: s.origin, epoch: epoch, source: source, orch: orchestrator,
 		dir: dir, turn: s.nextTurn(), room: s.room, state: state, stats: new(moveStats), ctx: ctx, cancel: cancel,
-		recipient: recipient, entity: s.desc.PublicKey, flush: flusher{dir: dir},
+		recipient: recipient, entity: s.desc.PublicKey, flush: newFlusher(dir),
 		born: time.Now(), lanes: make(map[*transport.Stream]struct{}), restored: make(chan struct{}), ready: make(chan struct{}),
 	}
 	in.work.Go(in.tellProgress)

@@ -56,35 +56,3 @@ func (s *steward) logRefusal(in migration.Input, err error) {
 	}
 	s.log.Debug("refused", "input", fmt.Sprintf("%T", in), "err", err)
 }
-
-// inboxBytesMax bounds the control messages that wait for all stewards together.
-// A session whose message finds no room waits with it, and by flow control the
-// peer; stewards take what waits one by one, so that the next is soon there.
-const inboxBytesMax = 32 << 20
-
-// reserve waits until a message of so many bytes may wait for a steward, and
-// gives how it is put there, to be called once.
-func (h *Host) reserve(st *steward, bytes int) (post func(f func()), ok bool) {
-	n := min(int64(bytes), inboxBytesMax)
-	if h.inbox.Acquire(h.ctx, n) != nil {
-		return nil, false
-	}
-	return func(f func()) { st.postWith(h.ctx, f, func() { h.inbox.Release(n) }) }, true
-}
-
-// strangersMax bounds the daemons that this node was asked to take and never
-// had: each refusal that is final must be remembered (safety.md, R2), and costs
-// a record and some kilobytes. Beyond it nothing is written, and whoever asks is
-// told to come back.
-const strangersMax = 1024
-
-// tooManyStrangers says whether there is no place for one more.
-func (h *Host) tooManyStrangers() bool {
-	n := 0
-	for _, st := range h.each() {
-		if sit := st.now.Load(); sit == nil || sit.report.State == proto0500.StateNone {
-			n++
-		}
-	}
-	return n >= strangersMax
-}

@@ -115,7 +115,7 @@ func refusals(n *node) (sum uint64) {
 // no more.
 func TestStrangersAreBounded(t *testing.T) {
 	w := newWorld(t, "a", "o")
-	a := w.run("a", nil)
+	a := w.run("a", func(cfg *daemon.Config) { cfg.Journal = journal.NewMemory() })
 	o := w.orchestrator(journal.NewMemory(), nil)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()

@@ -47,13 +47,12 @@ func (e *Event) bytes() int { return EventBytesMin + len(e.Payload) }
 
 // put writes the event to b, which has room for it, and returns its size.
 func (e *Event) put(b []byte) int {
-	n := len(e.Payload)
-	b = b[:EventBytesMin+n]
-	e.Link.put(b)
-	le.PutUint32(b[LinkBytes:], uint32(n))
-	le.PutUint64(b[eventHeadBytes+n:], e.ReceivedAt)
-	copy(b[eventHeadBytes:], e.Payload)
-	return EventBytesMin + n
+	head := (*[eventHeadBytes]byte)(b)
+	e.Link.put(head[:])
+	le.PutUint32(head[LinkBytes:], uint32(len(e.Payload)))
+	end := eventHeadBytes + copy(b[eventHeadBytes:], e.Payload)
+	le.PutUint64(b[end:], e.ReceivedAt)
+	return end + 8
 }
 
 // Events are the events of one message: either those of the bytes it was decoded from, judged once and read as they
@@ -176,14 +175,7 @@ func appendEvents(dst []byte, list []Event, lim *frame.Limits) ([]byte, error) {
 			b = slices.Grow(b[:at], rest)
 			b = b[:cap(b)]
 		}
-		head := (*[eventHeadBytes]byte)(b[at:])
-		e.Link.put(head[:])
-		le.PutUint32(head[LinkBytes:], uint32(n))
-		at += eventHeadBytes
-		copy(b[at:], e.Payload)
-		at += n
-		le.PutUint64(b[at:], e.ReceivedAt)
-		at += 8
+		at += e.put(b[at:])
 	}
 	return b[:at], nil
 }

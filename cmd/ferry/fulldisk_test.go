@@ -1,31 +1,36 @@
-//go:build linux
+//go:build unix
 
 package main
 
 import (
-	"bytes"
-	"errors"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
+
+	"ferry/cluster"
+	"ferry/internal/smalldisk"
 )
 
-// smallDisk puts the data of a node on a file system of its own, of so many bytes, where this process may.
-func (w *world) smallDisk(name string, bytes int) (dir string) {
+// smallDisk puts the data of a node on a file system of its own, of so many bytes, where this process may. The node's
+// cluster file must be the one that it is started with.
+func (w *world) smallDisk(name string, bytes int64) (dir string) {
 	w.t.Helper()
-	dir = filepath.Join(filepath.Dir(w.path(name)), "data", name)
+	file, err := cluster.Load(w.path(name))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	dir = file.DataDir(name)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		w.t.Fatal(err)
 	}
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "mode=700,size="+strconv.Itoa(bytes)); err != nil {
-		w.t.Skipf("SKIPPED: a node's data has no file system of its own here: mount: %v", err)
+	unmount, err := smalldisk.Mount(dir, bytes)
+	if err != nil {
+		w.t.Skipf("SKIPPED: a node's data has no file system of its own here: %v", err)
 	}
 	w.t.Cleanup(func() {
-		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+		if err := unmount(); err != nil {
 			w.t.Error(err)
 		}
 	})
@@ -35,22 +40,11 @@ func (w *world) smallDisk(name string, bytes int) (dir string) {
 // fill leaves no byte on the disk of dir, until empty is called.
 func fill(t *testing.T, dir string) (empty func()) {
 	t.Helper()
-	name := filepath.Join(dir, "ballast")
-	f, err := os.Create(name)
-	if err != nil {
+	if err := smalldisk.Fill(dir); err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	for chunk := bytes.Repeat([]byte{1}, 1<<20); len(chunk) > 0; {
-		n, err := f.Write(chunk)
-		if errors.Is(err, syscall.ENOSPC) {
-			chunk = chunk[:(len(chunk)-n)/2]
-		} else if err != nil {
-			t.Fatal(err)
-		}
-	}
 	return func() {
-		if err := os.Remove(name); err != nil {
+		if err := os.Remove(smalldisk.Ballast(dir)); err != nil {
 			t.Error(err)
 		}
 	}
@@ -70,29 +64,46 @@ func TestNoRoomAtTarget(t *testing.T) {
 	w.serving("a", "orders")
 }
 
-// A target whose disk fills while the state comes gives up the move; the source serves on, and when there is room again
-// the next move succeeds.
-func TestTargetDiskFills(t *testing.T) {
+// A target whose disk fills while the state comes gives up the move; one whose orchestrator's disk fills ends either way.
+// The daemon serves on, and when there is room again the next move succeeds.
+func TestOtherDiskFills(t *testing.T) {
 	slow(t)
-	w := newWorld(t, "a", "b", "o")
-	there, back := w.slowTransfer("a", "b")
-	disk := w.smallDisk("b", 128<<20)
-	w.node("a", "--daemon", "orders", "--fill", "8MiB")
-	w.node("b")
-	l := newLoop(t, w.url("a"), "w/")
-	m := w.transferring("orders", "b")
-	empty := fill(t, disk)
-	there.hurry()
-	back.hurry()
-	wantRolledBack(t, m, patience, "no space left on device")
-	l.more(20)
-	w.owner("orders", "a", "b")
-	empty()
-	w.migrate(exitDone, "orders", "b")
-	l.more(20)
-	records := l.end()
-	w.owner("orders", "b", "a")
-	w.checkLog("b", "orders", records)
+	for _, c := range []struct {
+		name, node string
+		bytes      int64
+		ends       func(w *world, m *proc)
+	}{
+		{"target", "b", 128 << 20, func(w *world, m *proc) {
+			wantRolledBack(w.t, m, patience, "no space left on device")
+			w.owner("orders", "a", "b")
+		}},
+		{"orchestrator", "o", 16 << 20, func(w *world, m *proc) {
+			if r := m.exit(patience); r.code != exitDone && r.code != exitRolledBack {
+				w.t.Errorf("exit %d: %s", r.code, r.stderr)
+			}
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t, "a", "b", "o")
+			there, back := w.slowTransfer("a", "b")
+			disk := w.smallDisk(c.node, c.bytes)
+			w.node("a", "--daemon", "orders", "--fill", "8MiB")
+			w.node("b")
+			l := newLoop(t, w.url("a"), "w/")
+			m := w.transferring("orders", "b")
+			empty := fill(t, disk)
+			there.hurry()
+			back.hurry()
+			c.ends(w, m)
+			l.more(20) // wherever it serves
+			empty()
+			w.migrate(exitDone, "orders", "b")
+			l.more(20)
+			records := l.end()
+			w.owner("orders", "b", "a")
+			w.checkLog("b", "orders", records)
+		})
+	}
 }
 
 // A source whose disk fills in the transfer refuses the write that it cannot keep, and with it ends the move, for it has
@@ -146,8 +157,7 @@ func TestSourceDiskFills(t *testing.T) {
 	}
 }
 
-// An orchestrator that cannot write down what it is about to do does not begin; one whose disk fills later either ends
-// the move or leaves the daemon at its source.
+// An orchestrator that cannot write down what it is about to do does not begin.
 func TestOrchestratorDiskFull(t *testing.T) {
 	w := newWorld(t, "a", "b", "o")
 	disk := w.smallDisk("o", 16<<20)
@@ -155,7 +165,6 @@ func TestOrchestratorDiskFull(t *testing.T) {
 	w.node("b")
 	empty := fill(t, disk)
 	r := command(t, w.migrateArgs("orders", "b")...)
-	t.Logf("with the orchestrator's disk full: exit %d: %s", r.code, r.stderr)
 	if r.code == exitDone || !strings.Contains(r.stderr, "no space left on device") {
 		t.Errorf("exit %d:\n%s", r.code, r.stderr)
 	}
@@ -164,28 +173,4 @@ func TestOrchestratorDiskFull(t *testing.T) {
 	empty()
 	w.migrate(exitDone, "orders", "b")
 	w.owner("orders", "b", "a")
-}
-
-// The same while the state travels.
-func TestOrchestratorDiskFills(t *testing.T) {
-	slow(t)
-	w := newWorld(t, "a", "b", "o")
-	there, back := w.slowTransfer("a", "b")
-	disk := w.smallDisk("o", 16<<20)
-	w.node("a", "--daemon", "orders", "--fill", "8MiB")
-	w.node("b")
-	l := newLoop(t, w.url("a"), "w/")
-	m := w.transferring("orders", "b")
-	empty := fill(t, disk)
-	there.hurry()
-	back.hurry()
-	r := m.exit(patience)
-	t.Logf("with the orchestrator's disk full: exit %d: %s", r.code, r.stderr[strings.LastIndex(r.stderr, "\n")+1:])
-	l.more(20) // wherever it serves
-	empty()
-	w.migrate(exitDone, "orders", "b")
-	l.more(20)
-	records := l.end()
-	w.owner("orders", "b", "a")
-	w.checkLog("b", "orders", records)
 }

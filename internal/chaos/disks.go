@@ -3,15 +3,14 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"syscall"
 	"time"
+
+	"ferry/internal/smalldisk"
 )
 
 // tmpfsBytes is the size of a node's disk, with room for two copies of the
@@ -24,45 +23,22 @@ func mountDisks(w *world) (unmount func() error, err error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
 	}
-	var mounted []string
+	var mounted []func() error
 	unmount = func() (err error) {
-		for _, dir := range mounted {
-			if out, e := exec.Command("umount", "-l", dir).CombinedOutput(); e != nil {
-				err = errors.Join(err, fmt.Errorf("umount %s: %w: %s", dir, e, out))
-			}
+		for _, f := range mounted {
+			err = errors.Join(err, f())
 		}
 		return err
 	}
 	for _, name := range names {
-		dir := w.data(name)
-		if err := exec.Command("mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%d", tmpfsBytes), "tmpfs", dir).Run(); err != nil {
+		f, err := smalldisk.Mount(w.data(name), tmpfsBytes)
+		if err != nil {
 			return nil, unmount() // a container's root: it may not either
 		}
-		mounted = append(mounted, dir)
+		mounted = append(mounted, f)
 	}
 	return unmount, nil
 }
-
-// fillDisk leaves no byte on the disk of dir.
-func fillDisk(dir string) (err error) {
-	f, err := os.Create(filepath.Join(dir, ballast))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	for chunk := bytes.Repeat([]byte{1}, 1<<20); len(chunk) > 0; {
-		n, err := f.Write(chunk)
-		switch {
-		case errors.Is(err, syscall.ENOSPC):
-			chunk = chunk[:len(chunk[n:])/2]
-		case err != nil:
-			return err
-		}
-	}
-	return nil
-}
-
-const ballast = "ballast"
 
 // fullFor is how long a disk stays full after the move.
 const fullFor = 400 * time.Millisecond
@@ -92,8 +68,8 @@ func (h *harness) diskMove(ctx context.Context, n int, s step, r role, whole boo
 	full, what := h.w.orders.path("full-"+parts[r]), "journal of the "+r.String()
 	fill := func() error { return os.WriteFile(full, nil, 0o600) }
 	if whole {
-		full, what = filepath.Join(h.w.data(parts[r]), ballast), "disk of the "+r.String()
-		fill = func() error { return fillDisk(h.w.data(parts[r])) }
+		full, what = smalldisk.Ballast(h.w.data(parts[r])), "disk of the "+r.String()
+		fill = func() error { return smalldisk.Fill(h.w.data(parts[r])) }
 	}
 	defer func() { _ = os.Remove(full) }()
 	p := points[s][h.rnd.IntN(len(points[s]))]

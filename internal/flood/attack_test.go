@@ -274,8 +274,7 @@ func query() []byte {
 	return b
 }
 
-// trickle asks what is in order, a byte at a time, each in a packet of its own: the node has acknowledged one, by
-// answering on a stream of ours, before the next. It is answered.
+// trickle asks what is in order, a byte at a time, a millisecond apart. It is answered.
 func trickle(ctx context.Context, a *attack, node string) {
 	for ctx.Err() == nil {
 		s, err := open(ctx, node, keyAttacker+1, nil)
