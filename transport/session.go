@@ -276,7 +276,10 @@ func (s *Session) write() {
 			continue
 		}
 		if closed {
-			s.control.CloseWrite() // its failure shows at the reader
+			// What ended for a cause is closed with its code: the end of the stream, if it came first, would hide it.
+			if s.ctx.Err() == nil {
+				s.control.CloseWrite() // its failure shows at the reader
+			}
 			return
 		}
 		select {

@@ -36,14 +36,20 @@ var may = map[string][]string{
 	"ferry/examples/kv":         exported,
 	"ferry/examples/mesh":       exported,
 	"ferry/cmd/ferry":           append([]string{"ferry/examples/kv", "ferry/cluster", "ferry/proto0500/jsonform"}, exported...),
-	"ferry/internal/chaos":      {"ferry/cluster", "ferry/examples/kv", "ferry/frame", "ferry/proto0500"}, // the rest it runs as processes
+	"ferry/internal/chaos":      {"ferry/cluster", "ferry/examples/kv", "ferry/frame", "ferry/internal/smalldisk", "ferry/proto0500"}, // the rest it runs as processes
 	"ferry/fuzz":                exported,
+	"ferry/fuzz/state":          exported,
+	"ferry/fuzz/node":           exported,
 	"ferry/bench":               append([]string{"ferry/examples/kv", "ferry/internal/path"}, exported...),
 
 	"ferry/migratetest": {"ferry/daemon", "ferry/proto0500", "ferry/internal/sim"},
 
 	// Tests of our own; only they and migration import weaken. Benchmarks and anybody's tests import path.
 	"ferry/internal/path":            {},
+	"ferry/internal/smalldisk":       {},
+	"ferry/internal/flood":           exported,
+	"ferry/fuzz/internal/harness":    {"ferry/frame"}, // each further one slows the decoders' targets
+	"ferry/fuzz/internal/program":    {"ferry/frame", "ferry/migration", "ferry/proto0500"},
 	"ferry/internal/weaken":          {},
 	"ferry/internal/sim":             {"ferry/frame", "ferry/identity", "ferry/internal/weaken", "ferry/journal", "ferry/migration", "ferry/proto0500", "ferry/snapshot"},
 	"ferry/internal/sim/explore":     {"ferry/frame", "ferry/internal/weaken", "ferry/migration", "ferry/proto0500"},
