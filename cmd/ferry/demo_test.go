@@ -71,7 +71,9 @@ func checkDemo(t *testing.T) demoReport {
 	if !rep.Passed || rep.EventsAcked < 100 || rep.EventsLost+rep.EventsDoubled+rep.EventsReordered+rep.ChainBroken != 0 || !rep.HeadsEqual || !rep.DigestsEqual || !rep.OneOwner {
 		t.Errorf("%+v", rep)
 	}
-	if rep.StateBytes != 8<<20 || rep.BytesMoved < rep.StateBytes || rep.BytesOnWire < rep.BytesMoved {
+	// The values are random and cannot shrink on the wire. The store's free and half empty pages around them can, so that what is
+	// sent may be less than what is in place at the end.
+	if rep.StateBytes != 8<<20 || rep.BytesMoved < rep.StateBytes || rep.BytesOnWire < rep.StateBytes {
 		t.Errorf("state %d, moved %d, on the wire %d", rep.StateBytes, rep.BytesMoved, rep.BytesOnWire)
 	}
 	if rep.WritesOffered != 300 || rep.WritesAchieved <= 0 || rep.SlowestWriteMs <= 0 || len(rep.Phases) < 6 || len(rep.Blackout) < 5 {
