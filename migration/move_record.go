@@ -76,11 +76,8 @@ func (r MoveRecord) MarshalBinary() ([]byte, error) { return r.AppendBinary(nil)
 
 // UnmarshalBinary reads a record from b, which must hold nothing else.
 func (r *MoveRecord) UnmarshalBinary(b []byte) error {
-	if len(b) == 0 || b[0] != moveRecordVersion {
-		return ErrRecordVersion
-	}
-	if len(b) != MoveRecordBytes {
-		return fmt.Errorf("%w: %d bytes", ErrRecordBytes, len(b))
+	if err := checkStored("MoveRecord", b, moveRecordVersion, MoveRecordBytes); err != nil {
+		return err
 	}
 	le := binary.LittleEndian
 	read := MoveRecord{
@@ -90,7 +87,10 @@ func (r *MoveRecord) UnmarshalBinary(b []byte) error {
 		Epoch:   frame.Epoch(le.Uint64(b[25:])),
 		Outcome: MoveOutcome(b[33]),
 	}
-	if read.Epoch == 0 || read.Outcome > MoveMovedOn || read.Source == read.Target {
+	if read.Outcome > MoveMovedOn {
+		return storedError("MoveRecord", "outcome", 33, fmt.Errorf("%w: %d", ErrRecordValue, uint8(read.Outcome)))
+	}
+	if read.Epoch == 0 || read.Source == read.Target {
 		return fmt.Errorf("%w: %+v", ErrRecordValue, read)
 	}
 	*r = read

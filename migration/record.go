@@ -100,11 +100,8 @@ func (r Record) MarshalBinary() ([]byte, error) { return r.AppendBinary(nil) }
 // UnmarshalBinary reads a record from b, which must hold nothing else. A record that contradicts itself is refused: a
 // node must not guess what it is.
 func (r *Record) UnmarshalBinary(b []byte) error {
-	if len(b) == 0 || b[0] != recordVersion {
-		return ErrRecordVersion
-	}
-	if len(b) != RecordBytes {
-		return fmt.Errorf("%w: %d bytes", ErrRecordBytes, len(b))
+	if err := checkStored("Record", b, recordVersion, RecordBytes); err != nil {
+		return err
 	}
 	le := binary.LittleEndian
 	read := Record{
@@ -117,11 +114,31 @@ func (r *Record) UnmarshalBinary(b []byte) error {
 		SealHead:     proto0500.LinkFrom(b[42:]),
 		SealHash:     le.Uint64(b[74:]),
 	}
+	if read.State > RecordMoved {
+		return storedError("Record", "state", 17, fmt.Errorf("%w: %d", ErrRecordValue, uint8(read.State)))
+	}
 	if err := read.Check(); err != nil {
 		return err
 	}
 	*r = read
 	return nil
+}
+
+// checkStored is what every record begins with: its version, and the one size that version has.
+func checkStored(record string, b []byte, version uint8, size int) error {
+	switch {
+	case len(b) == 0:
+		return storedError(record, "version", 0, fmt.Errorf("%w: no bytes", ErrRecordVersion))
+	case b[0] != version:
+		return storedError(record, "version", 0, fmt.Errorf("%w: %d", ErrRecordVersion, b[0]))
+	case len(b) != size:
+		return storedError(record, "end", min(len(b), size), fmt.Errorf("%w: %d bytes", ErrRecordBytes, len(b)))
+	}
+	return nil
+}
+
+func storedError(record, field string, offset int, err error) error {
+	return &frame.DecodeError{Message: record, Field: field, Offset: offset, Err: err}
 }
 
 // Check tells whether the record can be:

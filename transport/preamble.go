@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"fmt"
 
+	"ferry/frame"
 	"ferry/identity"
 )
 
@@ -84,11 +85,11 @@ func parsePreamble(b []byte) (*preamble, error) {
 	}
 	flags := b[offFlags]
 	if flags&^flagsKnown != 0 {
-		return nil, fmt.Errorf("%w: preamble with unknown flags %#02x", ErrMalformed, flags)
+		return nil, fieldError(ErrMalformed, "preamble", "flags", offFlags, fmt.Errorf("%w: %#02x", frame.ErrFlags, flags))
 	}
-	for _, r := range b[offReserved:] {
+	for i, r := range b[offReserved:] {
 		if r != 0 {
-			return nil, fmt.Errorf("%w: preamble with reserved bytes set", ErrMalformed)
+			return nil, fieldError(ErrMalformed, "preamble", "reserved", offReserved+i, fmt.Errorf("%w: %#02x", frame.ErrFlags, r))
 		}
 	}
 	p := &preamble{

@@ -3,6 +3,8 @@ package transport
 import (
 	"bytes"
 	"fmt"
+
+	"ferry/frame"
 )
 
 // Kind is what a stream is for.
@@ -70,17 +72,23 @@ func parsePrefix(b []byte) (prefix, error) {
 		return prefix{}, fmt.Errorf("%w: the stream does not begin with our prefix", ErrMalformed)
 	}
 	if v := b[5]; v != prefixVersion {
-		return prefix{}, fmt.Errorf("%w: stream prefix of version %d, ours is %d", ErrVersion, v, prefixVersion)
+		return prefix{}, fieldError(ErrVersion, "stream prefix", "version", 5, fmt.Errorf("%w: %d, ours is %d", frame.ErrVersion, v, prefixVersion))
 	}
 	p := prefix{kind: Kind(b[6]), lane: b[7]}
 	switch p.kind {
 	case Control, Events, Relay, join:
 		if p.lane > 1 || p.lane == 1 && p.kind != join {
-			return prefix{}, fmt.Errorf("%w: a stream of kind %v with lane %d", ErrMalformed, p.kind, p.lane)
+			return prefix{}, fieldError(ErrMalformed, "stream prefix", "lane", 7, fmt.Errorf("%w: %d of a stream of kind %v", frame.ErrValue, p.lane, p.kind))
 		}
 	case Lane:
 	default:
-		return prefix{}, fmt.Errorf("%w: stream of unknown %v", ErrMalformed, p.kind)
+		return prefix{}, fieldError(ErrMalformed, "stream prefix", "kind", 6, fmt.Errorf("%w: %v", frame.ErrUnknown, p.kind))
 	}
 	return p, nil
+}
+
+// fieldError names the field of a prefix, preamble or relay header that is against the protocol, behind the sentinel
+// that has the stream's code.
+func fieldError(kind error, message, field string, offset int, err error) error {
+	return fmt.Errorf("%w: %w", kind, &frame.DecodeError{Message: message, Field: field, Offset: offset, Err: err})
 }

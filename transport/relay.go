@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"ferry/frame"
 	"ferry/identity"
 )
 
@@ -43,10 +44,10 @@ func (h relayHeader) append(dst []byte) []byte {
 func parseRelayHeader(b [relayHeaderBytes]byte) (relayHeader, error) {
 	h := relayHeader{node: identity.NodeID(binary.LittleEndian.Uint64(b[:])), role: b[8], bulk: b[9] == 1}
 	if h.role != roleSplice && h.role != roleSpliced {
-		return relayHeader{}, fmt.Errorf("%w: relay header with role %d", ErrMalformed, h.role)
+		return relayHeader{}, fieldError(ErrMalformed, "relay header", "role", 8, fmt.Errorf("%w: %d", frame.ErrUnknown, h.role))
 	}
 	if b[9] > 1 {
-		return relayHeader{}, fmt.Errorf("%w: relay header with bulk %d", ErrMalformed, b[9])
+		return relayHeader{}, fieldError(ErrMalformed, "relay header", "bulk", 9, fmt.Errorf("%w: %d is neither 0 nor 1", frame.ErrValue, b[9]))
 	}
 	return h, nil
 }
