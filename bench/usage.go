@@ -1,12 +1,12 @@
 package main
 
 import (
+	"bytes"
+	"io"
 	"os"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 )
@@ -22,11 +22,14 @@ type Usage struct {
 // sampleEvery is short enough for a move of 100 ms. It costs about 1 % of a core, and only where peaks are asked for.
 const sampleEvery = 5 * time.Millisecond
 
-// sampler keeps the peaks of this process.
+// sampler keeps the peaks of this process. It allocates nothing while it samples, or the peaks would be its own.
 type sampler struct {
 	mu      sync.Mutex
 	watched bool
 	peak    Usage
+	heap    [1]metrics.Sample
+	status  *os.File // nil where there is no /proc
+	text    [4 << 10]byte
 }
 
 // run samples until done is closed.
@@ -37,26 +40,29 @@ func (s *sampler) run(done <-chan struct{}) {
 		select {
 		case <-t.C:
 			s.mu.Lock()
-			watched := s.watched
-			s.mu.Unlock()
-			if watched {
+			if s.watched {
 				s.sample()
 			}
+			s.mu.Unlock()
 		case <-done:
 			return
 		}
 	}
 }
 
+// sample is for whoever has the lock.
 func (s *sampler) sample() {
-	heap := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
-	metrics.Read(heap)
-	anon, file := resident()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.peak.HeapPeak = max(s.peak.HeapPeak, heap[0].Value.Uint64())
-	s.peak.AnonPeak = max(s.peak.AnonPeak, anon)
-	s.peak.FilePeak = max(s.peak.FilePeak, file)
+	metrics.Read(s.heap[:])
+	s.peak.HeapPeak = max(s.peak.HeapPeak, s.heap[0].Value.Uint64())
+	if s.status == nil {
+		return
+	}
+	n, err := s.status.ReadAt(s.text[:], 0)
+	if err != nil && err != io.EOF {
+		return
+	}
+	s.peak.AnonPeak = max(s.peak.AnonPeak, statusKiB(s.text[:n], "RssAnon")<<10)
+	s.peak.FilePeak = max(s.peak.FilePeak, statusKiB(s.text[:n], "RssFile")<<10)
 }
 
 // reset forgets the peaks, and gives back what is free, so that what was before does not count.
@@ -64,36 +70,42 @@ func (s *sampler) reset() {
 	runtime.GC()
 	debug.FreeOSMemory()
 	s.mu.Lock()
-	s.watched, s.peak = true, Usage{}
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	if !s.watched {
+		s.watched = true
+		s.heap[0].Name = "/memory/classes/heap/objects:bytes"
+		if f, err := os.Open("/proc/self/status"); err == nil {
+			s.status = f // the process's, to its end
+		}
+	}
+	s.peak = Usage{}
 	s.sample()
 }
 
 func (s *sampler) usage() Usage {
-	s.sample()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.watched {
+		s.sample()
+	}
 	u := s.peak
 	u.CPUSeconds = cpuSeconds()
 	return u
 }
 
-// resident is this process's resident memory that no file backs, and that which one does.
-func resident() (anon, file uint64) {
-	b, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return 0, 0
-	}
-	for line := range strings.Lines(string(b)) {
-		key, value, _ := strings.Cut(line, ":")
-		kib, err := strconv.ParseUint(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
-		switch {
-		case err != nil:
-		case key == "RssAnon":
-			anon = kib << 10
-		case key == "RssFile":
-			file = kib << 10
+// statusKiB is a number of /proc/self/status, which has lines like "RssAnon:	    1234 kB"; 0 when it is not there.
+func statusKiB(text []byte, key string) (kib uint64) {
+	for line := range bytes.Lines(text) {
+		rest, ok := bytes.CutPrefix(line, []byte(key))
+		if !ok || len(rest) == 0 || rest[0] != ':' {
+			continue
+		}
+		for _, c := range bytes.TrimLeft(rest[1:], " \t") {
+			if c < '0' || c > '9' {
+				break
+			}
+			kib = kib*10 + uint64(c-'0')
 		}
 	}
-	return anon, file
+	return kib
 }
