@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -34,12 +35,7 @@ type place struct {
 
 func is(known ...int) func(int) bool {
 	return func(v int) bool {
-		for _, k := range known {
-			if v == k {
-				return true
-			}
-		}
-		return false
+		return slices.Contains(known, v)
 	}
 }
 
