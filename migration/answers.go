@@ -103,6 +103,9 @@ func (m *Move) replayComplete(msg proto0500.ReplayComplete, fx []MoveEffect) []M
 // replays for ever without catching up is stuck.
 func (m *Move) lag(at proto0500.Seq, fx []MoveEffect) []MoveEffect {
 	lag := uint64(max(at, m.replayed) - m.replayed)
+	if lag <= m.cfg.LagMax && m.cfg.Held && !m.may {
+		return append(fx, CaughtUp{Seq: m.replayed, Head: m.targetHead}) // TimerStep asks the target again
+	}
 	if lag <= m.cfg.LagMax {
 		return m.cutover(fx)
 	}

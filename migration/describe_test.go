@@ -87,6 +87,8 @@ func describe(fx any) string {
 		return fmt.Sprintf("persist move %d %v", f.Record.Epoch, f.Record.Outcome)
 	case Progress:
 		return fmt.Sprintf("phase %v", f.Phase)
+	case CaughtUp:
+		return fmt.Sprintf("caught up at %d", f.Seq)
 	case Notice:
 		return "notice: " + f.Text
 	case Done:

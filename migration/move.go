@@ -12,6 +12,7 @@ type MoveConfig struct {
 	LagMax               uint64 // events that the target may be behind at the cutover; default 64
 	CutoverTries         uint8  // freezes before the move is given up; default 3
 	DryRun               bool   // ask the target, then cancel
+	Held                 bool   // no cutover before Cutover has been said
 	// What the source would like to send, in bytes; 0: no wish. They go into Prepare.
 	ChunkBytes, EventPayloadBytes uint32
 }
@@ -22,7 +23,7 @@ const (
 	beginsMax           = 3 // epochs asked for because the target had seen higher ones
 )
 
-// MoveInput is what a Move can be told: Start, Frame, Fired, Cancel, PeerLost or Reconnected. A node that is source or
+// MoveInput is what a Move can be told: Start, Frame, Fired, Cancel, Cutover, PeerLost or Reconnected. A node that is source or
 // target of its own move gives a frame to both, its Participant and its Move; each refuses what is not for it.
 type MoveInput interface{ moveInput() }
 
@@ -32,14 +33,18 @@ type Start struct{}
 // Cancel is the user's wish to end the move; once the source has retired it only goes forward.
 type Cancel struct{}
 
+// Cutover lets a move that is Held go on to its cutover, once the target has caught up. It may come at any time before.
+type Cutover struct{}
+
 func (Start) moveInput()       {}
+func (Cutover) moveInput()     {}
 func (Cancel) moveInput()      {}
 func (Frame) moveInput()       {}
 func (Fired) moveInput()       {}
 func (PeerLost) moveInput()    {}
 func (Reconnected) moveInput() {}
 
-// MoveEffect is what a Move wants done, in order: PersistMove, Send, Arm, Disarm, Progress, Notice or Done. PersistMove is
+// MoveEffect is what a Move wants done, in order: PersistMove, Send, Arm, Disarm, Progress, CaughtUp, Notice or Done. PersistMove is
 // durable before what follows it; when it fails the move is taken up with ResumeMove, or given up: nothing rests on it.
 type MoveEffect interface{ moveEffect() }
 
@@ -48,6 +53,13 @@ type PersistMove struct{ Record MoveRecord }
 
 // Progress says that the move has come to a phase.
 type Progress struct{ Phase Phase }
+
+// CaughtUp says, of a move that is Held, that it could go on to the cutover: so far has the target replayed. It is said
+// whenever that is found.
+type CaughtUp struct {
+	Seq  proto0500.Seq
+	Head proto0500.Link
+}
 
 // Notice is a sentence for whoever watches.
 type Notice struct{ Text string }
@@ -60,6 +72,7 @@ func (Send) moveEffect()        {}
 func (Arm) moveEffect()         {}
 func (Disarm) moveEffect()      {}
 func (Progress) moveEffect()    {}
+func (CaughtUp) moveEffect()    {}
 func (Notice) moveEffect()      {}
 func (Done) moveEffect()        {}
 

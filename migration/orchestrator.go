@@ -55,6 +55,7 @@ type Move struct {
 	step  moveStep
 	phase Phase
 
+	may       bool        // Cutover has been said
 	cancelled bool        // the user wants it ended, and there is no epoch to end yet
 	again     bool        // begin again once the source has given this epoch up
 	floor     frame.Epoch // the epoch the target has said it has seen
@@ -158,6 +159,12 @@ func (m *Move) handle(in MoveInput, fx []MoveEffect) ([]MoveEffect, error) {
 		return m.fired(in, fx)
 	case Cancel:
 		return m.cancelWish(fx), nil
+	case Cutover:
+		m.may = true
+		if m.step == stepReplay || m.step == stepLag {
+			return m.ask(fx), nil
+		}
+		return fx, nil
 	case PeerLost:
 		return m.peerLost(in, fx), nil
 	case Reconnected:
@@ -187,6 +194,8 @@ func (m *Move) refuseAs(in MoveInput, reason proto0500.RejectReason, detail stri
 		r.Input = "Start"
 	case Cancel:
 		r.Input = "Cancel"
+	case Cutover:
+		r.Input = "Cutover"
 	}
 	return r
 }

@@ -16,6 +16,9 @@ import (
 //
 //	new [memory] [events=n]                a new world (quiet)
 //	move source= target= [by=] [lag=] [tries=] [dry] [resume=epoch]
+//	deputy of= target= chief=              the move of a source that drives it for a chief with only the ten messages
+//	tell S kind [target=]                  what the chief says to it
+//	plain T                                what T answers to an ActivateTarget without an epoch
 //	run [until=…] [except=…] [double] [newest]
 //	                                       deliver the oldest (newest) flight until none is left, or before one that matches
 //	deliver match=… [keep]                 deliver one that matches; keep leaves it in flight
@@ -74,6 +77,21 @@ func (w *world) command(t *testing.T, d *datadriven.TestData) {
 	switch d.Cmd {
 	case "move":
 		w.scriptMove(t, d)
+	case "deputy":
+		source := id(arg(t, d, "of", "S"))
+		dep := NewDeputy(source, id(arg(t, d, "chief", "P")), id(arg(t, d, "target", "T")), testOrigin)
+		w.orchs = slices.DeleteFunc(w.orchs, func(o *orchestrator) bool { return o.id == source })
+		w.orchestrate(&orchestrator{id: source, move: dep.move, deputy: &dep})
+	case "tell":
+		for _, o := range w.orchs {
+			if o.id == at.id && o.deputy != nil {
+				w.drive(o, FromChief{wishOf(word(1), id(arg(t, d, "target", "T")))})
+				return
+			}
+		}
+		w.printf("%s drives no move\n", names(at.id))
+	case "plain":
+		w.printf("%s\n", flight{from: at.id, to: 8, msg: at.p.AnswerPlain(at.hostCopy())})
 	case "run":
 		w.scriptRun(arg(t, d, "until", ""), arg(t, d, "except", ""), d.HasArg("double"), d.HasArg("newest"))
 	case "deliver":

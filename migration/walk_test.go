@@ -46,8 +46,14 @@ func walk(t *testing.T, seed uint64, durable bool, ends map[string]int) {
 	}
 	for range 50 + r.IntN(250) {
 		switch k := r.IntN(100); {
+		case k < 1 && len(w.orchs) < 4:
+			if o := randomDeputy(r, w); o != nil {
+				w.orchestrate(o)
+			}
 		case k < 3 && len(w.orchs) < 4:
 			w.orchestrate(randomMove(r, w))
+		case k < 5:
+			w.tellRandom(r)
 		case k < 8:
 			w.write(w.nodes[r.IntN(3)])
 		case k < 9 && crashes > 0:

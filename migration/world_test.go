@@ -57,6 +57,7 @@ type node struct {
 type orchestrator struct {
 	id     proto0500.NodeID
 	move   Move
+	deputy *Deputy // whose move is move; nil: the orchestrator has the extensions itself
 	timers map[Timer]frame.Epoch
 	rec    MoveRecord
 	result *Result
@@ -229,6 +230,8 @@ func (w *world) crash(n *node) {
 		n.copy, n.log = false, nil
 	}
 	w.printf("%s crashes\n", names(n.id))
+	// A deputy is a part of its source's process.
+	w.orchs = slices.DeleteFunc(w.orchs, func(o *orchestrator) bool { return o.deputy != nil && o.id == n.id })
 	w.boot(n)
 }
 
@@ -417,7 +420,14 @@ func forParticipant(m proto0500.Message) bool {
 // drive tells an orchestrator something.
 func (w *world) drive(o *orchestrator, in MoveInput) {
 	before := o.move
-	fx, err := o.move.Step(in, nil)
+	step := o.move.Step
+	if o.deputy != nil {
+		step = o.deputy.Step
+	}
+	fx, err := step(in, nil)
+	if o.deputy != nil {
+		o.move = o.deputy.move
+	}
 	if err != nil {
 		var refused *Refused
 		if !errors.As(err, &refused) || o.move != before || len(fx) != 0 {
