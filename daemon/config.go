@@ -26,6 +26,11 @@ type Config struct {
 	// Orchestrators may move this node's daemons. The zero value allows nobody:
 	// the node then serves, and never moves anything.
 	Orchestrators identity.AllowList
+	// AllowPlain lets those of them that have only net-mesh's ten messages move
+	// daemons away from this node, and ask it whether one has arrived. What such
+	// a move cannot promise is in docs/compatibility.md. False: they are
+	// refused, by this name.
+	AllowPlain bool
 	// OnAuthority is called when this node learns that the authority over a
 	// daemon has changed: to itself, or to the target of a move away. It must
 	// return at once.

@@ -26,10 +26,15 @@ func (t handler) Opened(s *transport.Session, hello []byte) error {
 			return err
 		}
 		s.SetValue(m)
+	} else {
+		t.h.log.Info("the peer offers no extensions", "node", s.Peer(), "allowed", t.h.cfg.AllowPlain)
 	}
 	peer := proto0500.NodeID(s.Peer())
 	for _, st := range t.h.each() {
-		st.post(func() { st.step(migration.Reconnected{Peer: peer}) })
+		st.post(func() {
+			st.step(migration.Reconnected{Peer: peer})
+			st.tellDeputy(migration.Reconnected{Peer: peer})
+		})
 	}
 	return nil
 }
@@ -58,6 +63,10 @@ func (t handler) Control(s *transport.Session, f frame.Frame) {
 		return
 	}
 	orchestrator := h.cfg.Orchestrators.Allows(s.Peer())
+	if !drive.Offers(s) {
+		t.plain(s, from, orchestrator, epoch, m, len(f.Message()))
+		return
+	}
 	if q, ok := m.(proto0500.Query); ok && q.DaemonOrigin == 0 {
 		t.reportAll(s, epoch)
 		return
@@ -80,7 +89,10 @@ func (t handler) Control(s *transport.Session, f frame.Frame) {
 	}
 	switch m := m.(type) {
 	case proto0500.Progress:
-		post(func() { st.peerProgress(from, epoch, m) })
+		post(func() {
+			st.peerProgress(from, epoch, m)
+			st.tellDeputy(migration.Frame{From: from, Epoch: epoch, Message: m})
+		})
 	case proto0500.Transfer:
 		post(func() { st.transfer(from, s, epoch, m) })
 	case proto0500.Have:

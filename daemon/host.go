@@ -109,6 +109,7 @@ func New(cfg Config) (*Host, error) {
 	}
 	h.ep = ep
 	h.sender = drive.NewSender(ep, cfg.Limits, cfg.Log)
+	h.sender.Unoffered = h.unoffered
 	return h, nil
 }
 
@@ -413,6 +414,10 @@ func (h *Host) live(node proto0500.NodeID) bool {
 
 // sendProgress tells a node that there is a session with how far a move is.
 func (h *Host) sendProgress(to proto0500.NodeID, o proto0500.Origin, e frame.Epoch, stats *moveStats) {
+	if to == h.self {
+		h.ownProgress(o, e, stats)
+		return
+	}
 	for _, sess := range h.ep.LiveAll(identity.NodeID(to)) {
 		if err := send(sess, e, proto0500.Progress{DaemonOrigin: o, Counters: stats.values()}); err != nil {
 			h.log.Debug("progress not sent", "err", err)

@@ -21,8 +21,13 @@ func (s *steward) frame(f migration.Frame) {
 	}
 	s.back(f.From, f.Epoch)
 	s.alarm(f)
+	if s.dep != nil && forDeputyAlone(f.Message) {
+		s.tellDeputy(f)
+		return
+	}
 	before := s.p.Record()
 	_ = s.step(f)
+	s.tellDeputy(f)
 	if m, ok := f.Message.(proto0500.Force); ok {
 		s.forced(before, m)
 	}
@@ -57,6 +62,9 @@ func (s *steward) tellMoved(rec migration.Record) {
 // prepareFrame judges whether this node could take the daemon, and lets the core
 // decide whether it does.
 func (s *steward) prepareFrame(f migration.Frame, p proto0500.Prepare) {
+	if f.From == p.SourceNode {
+		s.log.Info("the source drives this move itself: its orchestrator has no extensions", "source", identity.NodeID(f.From), "epoch", f.Epoch)
+	}
 	room, no := s.verdict(p)
 	if no != nil {
 		s.log.Info("prepare refused", "source", p.SourceNode, "code", no.code, "reason", no.text)
@@ -168,6 +176,7 @@ func (s *steward) rejected(from proto0500.NodeID, e frame.Epoch, m proto0500.Rej
 	if s.wrongPeer(from, e, m) {
 		return
 	}
+	s.tellDeputy(migration.Frame{From: from, Epoch: e, Message: m})
 	s.h.refused.Warn("message refused by peer", identity.NodeID(from).String(), "node", identity.NodeID(from), "daemon", s.name,
 		"epoch", e, "kind", m.Refused, "reason", m.Reason, "text", m.Text.String())
 	if out := s.out; out != nil && out.epoch == e && out.target == from && m.Refused == proto0500.KindTransfer {

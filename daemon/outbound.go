@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"ferry/frame"
+	"ferry/internal/drive"
 	"ferry/proto0500"
 	"ferry/snapshot"
 	"ferry/transport"
@@ -272,8 +273,12 @@ func writeMessage(st *transport.Stream, buf []byte, epoch frame.Epoch, m proto05
 	return buf, nil
 }
 
-// send queues a message on the session's control stream.
+// send queues a message on the session's control stream. One of ours, or
+// of an epoch, goes only to a peer that has offered extensions.
 func send(sess *transport.Session, epoch frame.Epoch, m proto0500.Message) error {
+	if !drive.Takes(sess, epoch, m.Kind()) {
+		return drive.ErrPlainPeer
+	}
 	lim := frame.Default()
 	b, err := m.Append(nil, &lim)
 	if err != nil {

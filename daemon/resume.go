@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"ferry/identity"
+	"ferry/internal/drive"
 	"ferry/proto0500"
 	"ferry/snapshot"
 	"ferry/transport"
@@ -96,7 +97,7 @@ func (o *outbound) session(ctx context.Context) (*transport.Session, proto0500.H
 	hello, ok := sess.Value().(proto0500.Hello)
 	switch {
 	case !ok:
-		return nil, hello, errors.New("the target offers no extension messages")
+		return nil, hello, fmt.Errorf("target: %w", drive.ErrPlainPeer)
 	case o.met && hello.BootID != o.boot:
 		return nil, hello, errTargetRestarted
 	}

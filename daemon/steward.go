@@ -50,6 +50,7 @@ type steward struct {
 	clocks   clocks             // of the attempt, as the source
 	limit    rateLimit          // of the attempt, as the source
 	room     *room              // for the daemon that the core is asked to take
+	dep      *deputy            // the move that this source drives itself
 	refusal  *refusal           // or why it is not taken
 	told     frame.Epoch        // at which OnAuthority was told of the target
 	active   uint64             // data plane progress when the attempt's timer was armed
@@ -213,6 +214,7 @@ func (s *steward) copyOf() migration.Copy {
 func (s *steward) step(in migration.Input) (refused error) {
 	refused = s.drain(in)
 	s.publish()
+	s.drive()
 	return refused
 }
 
@@ -322,12 +324,17 @@ func (s *steward) halt(err error) {
 	s.stopWriter()
 	s.endIn(err, keepFiles)
 	s.timers.Stop()
+	s.endDeputy()
 	s.halted = true
 	s.failed = errors.Join(ErrStopped, err)
 	s.log.Error("the journal does not say what this node is: this daemon stops until the node is restarted", "err", err)
 }
 
 func (s *steward) send(to proto0500.NodeID, epoch frame.Epoch, m proto0500.Message) {
+	if to == s.h.self {
+		s.hear(epoch, m)
+		return
+	}
 	// Where there is no direct way the orchestrator may be one.
 	s.h.sender.Send(s.h.ctx, to, epoch, m, s.p.Record().Orchestrator)
 }
@@ -348,6 +355,7 @@ func stateFailed(err error) proto0500.Reason {
 
 func (s *steward) shutdown() {
 	s.timers.Stop()
+	s.endDeputy()
 	s.endOut(ErrClosed)
 	s.stopWriter()
 	s.endIn(ErrClosed, dropFiles)

@@ -77,6 +77,7 @@ func New(cfg Config) (*Orchestrator, error) {
 	}
 	o.ep = ep
 	o.sender = drive.NewSender(ep, cfg.Limits, cfg.Log)
+	o.sender.Unoffered = o.unoffered
 	return o, nil
 }
 
@@ -123,6 +124,21 @@ func (o *Orchestrator) mayRelay(_ context.Context, from, to identity.NodeID) err
 	}
 	return fmt.Errorf("no move between %v and %v is driven here", from, to)
 }
+
+// unoffered ends a move whose source or target has only the ten messages before
+// anything is begun, or copied, there.
+func (o *Orchestrator) unoffered(to proto0500.NodeID, e frame.Epoch, d proto0500.Origin, k proto0500.Kind) {
+	o.mu.Lock()
+	h := o.moves[d]
+	o.mu.Unlock()
+	if h != nil {
+		h.post(migration.Frame{From: to, Orchestrator: true, Epoch: e, Message: drive.Refusal(d, k)})
+	}
+}
+
+// ErrPlainPeer: the node has only the ten messages of net-mesh, and can be asked
+// nothing.
+var ErrPlainPeer = drive.ErrPlainPeer
 
 // Query asks a node what it is for each daemon that it knows.
 func (o *Orchestrator) Query(ctx context.Context, node identity.NodeID) ([]proto0500.Report, error) {

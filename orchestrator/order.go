@@ -7,6 +7,7 @@ import (
 
 	"ferry/frame"
 	"ferry/identity"
+	"ferry/internal/drive"
 	"ferry/proto0500"
 )
 
@@ -45,6 +46,9 @@ func (o *Orchestrator) order(ctx context.Context, node identity.NodeID, e frame.
 	sess, err := o.ep.Session(ctx, node)
 	if err != nil {
 		return nil, err
+	}
+	if !drive.Takes(sess, e, m.Kind()) {
+		return nil, fmt.Errorf("node %v: %w", node, ErrPlainPeer)
 	}
 	b, err := m.Append(nil, &o.cfg.Limits)
 	if err != nil {

@@ -50,6 +50,7 @@ type nodeOptions struct {
 	behind  string
 	keep    size
 	plain   bool
+	chiefs  bool // daemon.Config.AllowPlain
 	tied    bool
 	verbose bool
 }
@@ -89,6 +90,7 @@ Ctrl-C or SIGTERM ends the node within 5 seconds. Its daemons are there again wh
 	flags.StringVar(&opts.behind, "behind", daemon.SlowWriters.String(), "when a target replays no faster than writers write: slow them down, or end the move: `slow|give-up`")
 	opts.keep = keepDefault
 	flags.Var(&opts.keep, "keep", "keep so much of daemons that moved away, or did not arrive: it need not be sent when they come (again); 0: nothing")
+	flags.BoolVar(&opts.chiefs, "allow-plain", false, "let orchestrators that have only net-mesh's ten messages move daemons away from here, and ask whether they have arrived")
 	flags.BoolVar(&opts.plain, "no-compression", false, "send snapshots uncompressed")
 	flags.BoolVarP(&opts.verbose, "verbose", "v", false, "log everything")
 	flags.BoolVar(&opts.tied, "until-stdin-ends", false, "end when stdin does")
@@ -168,7 +170,7 @@ func runNode(ctx context.Context, stderr io.Writer, opts nodeOptions) error {
 		Key: key, Dir: filepath.Join(dir, "daemons"), Journal: hook.journal(j), Resolver: file,
 		Kinds: []daemon.Kind{hook.kind(kv.Kind(kv.Options{FillBytes: int64(opts.fill), FillSeed: opts.seed}))}, Orchestrators: file.Orchestrators(),
 		Lanes: opts.lanes, RateLimit: uint64(opts.limit), AttemptsMax: opts.moves, IncomingBytesMax: int64(opts.bytes), Behind: behind, Log: log,
-		BaseBytesMax: opts.baseBytesMax(), Compression: opts.compression(),
+		BaseBytesMax: opts.baseBytesMax(), Compression: opts.compression(), AllowPlain: opts.chiefs,
 		OnAuthority: func(a daemon.Authority) {
 			log.Info("authority", "daemon", a.Name, "node", nodeName(file, a.Node), "epoch", a.Epoch)
 		},

@@ -35,6 +35,9 @@ const (
 // Ask asks the peer of a session what it is for each daemon that it knows, and
 // waits until ctx or the session ends.
 func (qs *Queries) Ask(ctx context.Context, sess *transport.Session, lim frame.Limits) ([]proto0500.Report, error) {
+	if !Offers(sess) {
+		return nil, fmt.Errorf("node %v: %w", sess.Peer(), ErrPlainPeer)
+	}
 	q := &query{node: proto0500.NodeID(sess.Peer()), done: make(chan struct{})}
 	qs.mu.Lock()
 	if qs.pending == nil {

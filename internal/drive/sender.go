@@ -3,6 +3,7 @@ package drive
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
@@ -25,6 +26,9 @@ type Sender struct {
 	ep  *transport.Endpoint
 	log *slog.Logger
 	lim frame.Limits
+	// Unoffered is told of each message that was not sent because the node offers no extensions; it may block. Set it
+	// before the first Send, or leave it nil.
+	Unoffered func(to proto0500.NodeID, epoch frame.Epoch, o proto0500.Origin, k proto0500.Kind)
 
 	mu      sync.Mutex
 	waiting map[proto0500.NodeID][]outgoing // nodes being dialled
@@ -32,9 +36,28 @@ type Sender struct {
 }
 
 type outgoing struct {
-	epoch frame.Epoch
-	msg   []byte
-	kind  proto0500.Kind
+	epoch  frame.Epoch
+	msg    []byte
+	kind   proto0500.Kind
+	origin proto0500.Origin
+}
+
+// ErrPlainPeer: the node has only the ten messages of net-mesh. What needs ours
+// cannot be said to it.
+var ErrPlainPeer = errors.New("the node offers no extension messages")
+
+// Offers says whether a session's peer has opened it with a hello, whose value
+// is the session's: only then is it sent any message but the ten.
+func Offers(sess *transport.Session) bool {
+	_, ok := sess.Value().(proto0500.Hello)
+	return ok
+}
+
+// Takes says whether a message may be sent over a session: to a peer without a
+// hello only one of the ten, and in no epoch, which it could not tell from
+// another.
+func Takes(sess *transport.Session, e frame.Epoch, k proto0500.Kind) bool {
+	return e == 0 && !k.Extension() || Offers(sess)
 }
 
 // waitingMax bounds what waits for one node's dial; the oldest is dropped first.
@@ -53,7 +76,7 @@ func (s *Sender) Send(ctx context.Context, to proto0500.NodeID, epoch frame.Epoc
 		s.log.Error("message cannot be encoded", "kind", m.Kind(), "err", err)
 		return
 	}
-	out := outgoing{epoch: epoch, msg: b, kind: m.Kind()}
+	out := outgoing{epoch: epoch, msg: b, kind: m.Kind(), origin: m.Origin()}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	q, dialling := s.waiting[to]
@@ -105,15 +128,35 @@ func (s *Sender) dial(ctx context.Context, to proto0500.NodeID, relays []identit
 
 func (s *Sender) sendAll(all []*transport.Session, queue []outgoing) {
 	for _, out := range queue {
+		sent := false
 		for _, sess := range all {
-			s.send(sess, out)
+			sent = s.send(sess, out) || sent
+		}
+		if !sent && s.Unoffered != nil {
+			to := proto0500.NodeID(all[0].Peer())
+			s.work.Go(func() { s.Unoffered(to, out.epoch, out.origin, out.kind) })
 		}
 	}
 }
 
-func (s *Sender) send(sess *transport.Session, out outgoing) {
+// send says whether the session's peer takes such a message at all.
+func (s *Sender) send(sess *transport.Session, out outgoing) (offered bool) {
+	if !Takes(sess, out.epoch, out.kind) {
+		s.log.Debug("message not sent: the node offers no extensions", "node", sess.Peer(), "kind", out.kind)
+		return false
+	}
 	if err := sess.Send(out.epoch, out.msg); err != nil {
 		s.log.Debug("message not sent", "node", sess.Peer(), "kind", out.kind, "err", err)
+	}
+	return true
+}
+
+// Refusal is a node's answer as this node must give it itself where the other
+// offers no extensions: the message that was not sent is refused.
+func Refusal(o proto0500.Origin, k proto0500.Kind) proto0500.Rejected {
+	return proto0500.Rejected{
+		DaemonOrigin: o, Refused: k, Reason: proto0500.RejectUnsupported,
+		Text: proto0500.Text(ErrPlainPeer.Error() + ": it can drive a move, and be neither its source nor its target"),
 	}
 }
 
