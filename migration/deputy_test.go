@@ -115,10 +115,62 @@ func TestDeputyRefuses(t *testing.T) {
 			t.Errorf("%v: %v, %v", tc.m, err, fx)
 		}
 	}
-	if before := d; true {
-		if fx, err := d.Step(FromChief{wishOf("TakeSnapshot", 2)}, nil); err != nil || len(fx) > 0 || d != before {
-			t.Errorf("a doubled TakeSnapshot: %v, %v", fx, err)
+	if _, err := d.Step(Start{}, nil); err == nil {
+		t.Error("a deputy starts twice")
+	}
+	before := d
+	if fx, err := d.Step(FromChief{wishOf("TakeSnapshot", 2)}, nil); err != nil || len(fx) > 0 || d != before {
+		t.Errorf("a doubled TakeSnapshot: %v, %v", fx, err)
+	}
+}
+
+// TestDeputySaysAgain: who comes back hears the last of what there was to hear, and nothing before there was any.
+func TestDeputySaysAgain(t *testing.T) {
+	w := newWorld(true, 2)
+	dep := NewDeputy(1, 8, 2, testOrigin)
+	o := &orchestrator{id: 1, move: dep.move, deputy: &dep}
+	back := func() string {
+		t.Helper()
+		before := dep
+		fx, err := dep.Step(Reconnected{Peer: dep.Chief()}, nil)
+		if err != nil || dep != before || len(fx) > 1 {
+			t.Fatalf("%v, %v", fx, err)
 		}
+		if len(fx) == 0 {
+			return ""
+		}
+		s := fx[0].(Send)
+		if s.To != 8 || s.Epoch != 0 {
+			t.Fatalf("%+v", s)
+		}
+		return s.Message.Kind().String()
+	}
+	heard := []string{back()}
+	note := func() {
+		if k := back(); k != heard[len(heard)-1] {
+			heard = append(heard, k)
+		}
+	}
+	w.orchestrate(o)
+	for i := 0; o.result == nil; i++ {
+		note()
+		if len(w.flights) == 0 {
+			w.drive(o, FromChief{wishOf("CutoverNotify", 2)})
+			continue
+		}
+		f := w.flights[0]
+		w.take(f.id)
+		w.deliver(f)
+	}
+	note()
+	if want := []string{"", "RestoreComplete", "ReplayComplete", "CleanupComplete"}; !slices.Equal(heard, want) {
+		t.Errorf("%q", heard)
+	}
+	if _, err := dep.Step(Cutover{}, nil); err == nil {
+		t.Error("a move that is over goes on to its cutover")
+	}
+	if fx, err := dep.Step(Reconnected{Peer: 2}, nil); err == nil || len(fx) > 0 {
+		t.Errorf("%v, %v", fx, err)
 	}
 }
 

@@ -84,6 +84,9 @@ func TestRecreated(t *testing.T) {
 }
 
 func TestMoveRecord(t *testing.T) {
+	if s := MoveOutcome(4).String(); s != "outcome(4)" {
+		t.Error(s)
+	}
 	r := MoveRecord{Origin: 1, Source: 2, Target: 3, Epoch: 4, Outcome: MoveCommitted}
 	b, _ := r.AppendBinary(nil)
 	const want = "01" + "0100000000000000" + "0200000000000000" + "0300000000000000" + "0400000000000000" + "01"

@@ -503,7 +503,11 @@ func (w *world) check() {
 		}
 	}
 	for _, o := range w.orchs {
-		if err := o.move.Check(); err != nil {
+		check := o.move.Check
+		if o.deputy != nil {
+			check = o.deputy.Check
+		}
+		if err := check(); err != nil {
 			panic(err)
 		}
 	}
