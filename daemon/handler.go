@@ -132,6 +132,11 @@ func (t handler) unknown(s *transport.Session, epoch frame.Epoch, m proto0500.Me
 	switch m.(type) {
 	case proto0500.Query, proto0500.ActivateTarget, proto0500.Release:
 		_ = send(s, epoch, proto0500.Report{DaemonOrigin: m.Origin(), BootID: t.h.boot, Last: true})
+	case proto0500.Prepare: // an orchestrator's does not come here
+		_ = send(s, epoch, proto0500.Rejected{
+			DaemonOrigin: m.Origin(), Refused: m.Kind(), Reason: proto0500.RejectWrongPeer,
+			Text: proto0500.Text(fmt.Sprintf("node %v may not orchestrate at this one", s.Peer())),
+		})
 	case proto0500.Report, proto0500.Rejected, proto0500.Progress:
 	default:
 		_ = send(s, epoch, proto0500.Rejected{

@@ -203,6 +203,26 @@ func TestPlainIsRefused(t *testing.T) {
 	}
 }
 
+// TestPlainTargetRefuses: a target that does not let the source orchestrate, and one that cannot take the daemon; the
+// chief is told in their words, and the source serves on.
+func TestPlainTargetRefuses(t *testing.T) {
+	w := newWorld(t, "a", "b", "c", "o")
+	a := w.run("a", w.plainly)
+	w.run("b", func(c *daemon.Config) { c.AllowPlain = true })
+	w.run("c", func(c *daemon.Config) { w.plainly(c); c.Kinds = []daemon.Kind{Counter} })
+	o := w.chief("o")
+	origin := a.create("d", "diary")
+	for _, tc := range []struct {
+		to, why string
+	}{{"b", "may not orchestrate at this one"}, {"c", "FactoryNotFound"}} {
+		o.say("a", proto0500.TakeSnapshot{DaemonOrigin: origin, TargetNode: w.id(tc.to)})
+		if m := hear[proto0500.MigrationFailed](o); !strings.Contains(m.Reason.String(), tc.why) {
+			t.Errorf("%s: %v", tc.to, m.Reason)
+		}
+	}
+	a.fill("d", lines(0, 2))
+}
+
 // TestPlainCancels: the chief's MigrationFailed is a wish, which the source grants, and says so.
 func TestPlainCancels(t *testing.T) {
 	w := newWorld(t, "a", "b", "o")

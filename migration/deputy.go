@@ -47,6 +47,9 @@ func (FromChief) moveInput() {}
 // Chief is for whom the move is driven.
 func (d *Deputy) Chief() proto0500.NodeID { return d.chief }
 
+// Move is the move that is driven, as it stands.
+func (d *Deputy) Move() Move { return d.move }
+
 // Check tells whether the move's invariants hold.
 func (d *Deputy) Check() error { return d.move.Check() }
 

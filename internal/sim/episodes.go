@@ -15,6 +15,7 @@ import (
 // Counts are sums over episodes.
 type Counts struct {
 	Episodes, Moves, Orphans, Partitions, Chunks, Events, Steps, Checks uint64
+	Deputies, Cleaned                                                   uint64 // moves that sources drove for chiefs; chiefs that heard CleanupComplete
 	Gone                                                                uint64 // in-memory daemons that died, with no copy left
 	Outcomes                                                            [8]uint64
 	Faults                                                              [faults]uint64
@@ -170,6 +171,7 @@ func (r *Report) add(w *world, failure *Failure) {
 		c := &w.counts
 		r.Moves += c.Moves
 		r.Orphans += c.Orphans
+		r.Deputies, r.Cleaned = r.Deputies+c.Deputies, r.Cleaned+c.Cleaned
 		r.Partitions += c.Partitions
 		r.Chunks += c.Chunks
 		r.Events += c.Events
@@ -208,7 +210,7 @@ func (r *Report) Print(out io.Writer) error {
 		r.Seed, r.Moves, r.Episodes, r.Steps, r.Checks, r.Took.Seconds(), float64(r.Moves)/r.Took.Seconds())
 	p("two owners %d, lost %d, doubled or reordered %d, stuck %d, wrong reports %d, other %d",
 		b["I1"]+b["gate"], b["I2"]+b["I3"], b["client"]+b["twin"], b["L1"], b["result"],
-		b["I4"]+b["I5"]+b["I6"]+b["P"]+b["daemon"]+b["panic"]+b["move"]+b["flush"]+b["record"]+b["snapshot"])
+		b["I4"]+b["I5"]+b["I6"]+b["P"]+b["chief"]+b["daemon"]+b["panic"]+b["move"]+b["flush"]+b["record"]+b["snapshot"])
 	p("a median move: %d chunks, %d events, %d faults; in all %d chunks, %d events",
 		r.MedianChunks(), r.MedianEvents(), r.MedianFaults(), r.Chunks, r.Events)
 	line := "outcomes:"
@@ -216,6 +218,7 @@ func (r *Report) Print(out io.Writer) error {
 		line += fmt.Sprintf(" %v %d,", o, r.Outcomes[o])
 	}
 	p("%s orphaned %d; in-memory daemons that died with every copy %d", line, r.Orphans, r.Gone)
+	p("%d moves were driven by their sources for an orchestrator with ten messages, %d of them retired", r.Deputies, r.Cleaned)
 	line = "faults:"
 	for f := range Fault(faults) {
 		if f == Cut {

@@ -16,6 +16,7 @@ type orchestrator struct {
 	id     proto0500.NodeID
 	cfg    migration.MoveConfig
 	move   migration.Move
+	deputy *migration.Deputy // whose move is move, at its source; nil: it orchestrates itself
 	timers [7]armed
 	rec    migration.MoveRecord // its journal
 	result *migration.Result
@@ -114,6 +115,9 @@ func (w *world) orchestrate(d *dom, rec *migration.MoveRecord) *orchestrator {
 		o.rec = *rec
 		o.move = migration.ResumeMove(o.cfg, *rec)
 	}
+	if rec == nil && id == source.n.id {
+		o.depute()
+	}
 	o.stats = &moveStats{epoch: o.rec.Epoch}
 	o.cfg.Source, o.cfg.Target = source.n.id, target.n.id
 	if rec != nil {
@@ -131,6 +135,7 @@ func (w *world) orchestrate(d *dom, rec *migration.MoveRecord) *orchestrator {
 		w.printf("%d d%d wants %d to %d, takes up %v", o.id, d.i, o.cfg.Source, o.cfg.Target, rec)
 	}
 	o.drive(migration.Start{})
+	o.chiefIsHasty()
 	return o
 }
 
@@ -149,7 +154,14 @@ func (w *world) toOrchestrators(f *flight) {
 // drive tells the move something.
 func (o *orchestrator) drive(in migration.MoveInput) {
 	w := o.w
-	fx, err := o.move.Step(in, o.fx[:0])
+	step := o.move.Step
+	if o.deputy != nil {
+		step = o.deputy.Step
+	}
+	fx, err := step(in, o.fx[:0])
+	if o.deputy != nil {
+		o.move = o.deputy.Move()
+	}
 	if err != nil {
 		if w.cfg.Trace {
 			w.printf("  %d %v", o.id, err)
@@ -168,6 +180,10 @@ func (o *orchestrator) drive(in migration.MoveInput) {
 			o.rec = e.Record
 			o.stats.epoch = e.Record.Epoch
 		case migration.Send:
+			if e.To == chief {
+				o.chiefHears(e.Message)
+				break
+			}
 			w.send(&flight{from: o.id, to: e.To, dom: o.d.i, epoch: e.Epoch, msg: e.Message})
 		case migration.Arm:
 			o.arm(e.Timer, e.Epoch)

@@ -35,6 +35,9 @@ func checkRun(t *testing.T, r *Report) {
 func TestFixedSeed(t *testing.T) {
 	r := Run(Options{Seed: 1, Moves: moves(t, 2400), Workers: 2})
 	checkRun(t, r)
+	if r.Deputies == 0 || r.Cleaned == 0 {
+		t.Errorf("%d moves by their sources, %d of them retired: the world has none", r.Deputies, r.Cleaned)
+	}
 	if r.MedianChunks() < 8 || r.MedianEvents() < 20 || r.MedianFaults() < 3 {
 		t.Errorf("a median move has %d chunks, %d events, %d faults: the world is too easy",
 			r.MedianChunks(), r.MedianEvents(), r.MedianFaults())
