@@ -22,12 +22,13 @@ import (
 // nothing else. It is driven by the test, message by message.
 type chief struct {
 	*transport.Endpoint
-	w     *world
-	heard chan proto0500.Message
+	w      *world
+	heard  chan proto0500.Message
+	closed chan proto0500.NodeID
 }
 
 func (c *chief) Opened(_ *transport.Session, _ []byte) error      { return nil }
-func (c *chief) Closed(*transport.Session, error)                 {}
+func (c *chief) Closed(s *transport.Session, _ error)             { c.closed <- proto0500.NodeID(s.Peer()) }
 func (c *chief) Stream(_ *transport.Session, s *transport.Stream) { s.Cancel(transport.CodeRefused) }
 func (c *chief) Control(s *transport.Session, f frame.Frame) {
 	lim := frame.NetMesh()
@@ -41,7 +42,7 @@ func (c *chief) Control(s *transport.Session, f frame.Frame) {
 
 func (w *world) chief(name string) *chief {
 	w.t.Helper()
-	c := &chief{w: w, heard: make(chan proto0500.Message, 1000)}
+	c := &chief{w: w, heard: make(chan proto0500.Message, 1000), closed: make(chan proto0500.NodeID, 100)}
 	ep, err := transport.New(transport.Config{Key: w.keys[name], Resolver: w, Handler: c, Limits: frame.NetMesh(), Log: w.log(name)})
 	if err != nil {
 		w.t.Fatal(err)
@@ -260,6 +261,13 @@ func TestPlainSourceRestarts(t *testing.T) {
 	hear[proto0500.RestoreComplete](o)
 	hear[proto0500.ReplayComplete](o)
 	a.end()
+	// Whether it has been told that the move is over, or the source was gone before, is a matter of luck.
+	if got := <-o.closed; got != w.id("a") {
+		t.Fatalf("lost %v", got)
+	}
+	for len(o.heard) > 0 {
+		hear[proto0500.MigrationFailed](o)
+	}
 	a = w.run("a", w.plainly)
 	if !a.status("d").Authority {
 		t.Fatal("the source does not serve after its restart")

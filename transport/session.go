@@ -35,6 +35,7 @@ type Session struct {
 	cancel   context.CancelCauseFunc
 	opened   chan struct{} // closed when the handler has opened it; ctx ends first when it has not
 	closing  chan struct{} // closed by the first clean Close
+	down     chan struct{} // closed when nothing of it is left on its connections
 	closeOne sync.Once
 
 	mu      sync.Mutex
@@ -234,6 +235,8 @@ func (s *Session) read(hello []byte, opened func(error)) {
 	}
 	s.e.withdraw(s)
 	s.tellEviction()
+	// Who hears that it has ended may begin another on the same connection at once.
+	<-s.down
 	h.Closed(s, s.Err())
 }
 
@@ -292,6 +295,7 @@ func (s *Session) write() {
 
 // watch takes the session down when it has ended, whoever ended it, and bounds a clean close.
 func (s *Session) watch() {
+	defer close(s.down)
 	select {
 	case <-s.ctx.Done():
 	case <-s.closing:
@@ -347,6 +351,7 @@ func (e *Endpoint) newSession(p *preamble, c carrier, control pipe, in *bufio.Re
 		out:     newOutbox(e.cfg.ControlQueue, e.cfg.Limits),
 		opened:  make(chan struct{}),
 		closing: make(chan struct{}),
+		down:    make(chan struct{}),
 		streams: make(map[*Stream]struct{}),
 	}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
