@@ -1,8 +1,10 @@
 package daemon_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -36,6 +38,9 @@ func (c *chief) Control(s *transport.Session, f frame.Frame) {
 	if err != nil || f.Epoch() != 0 {
 		c.w.t.Errorf("a peer with ten messages was sent % x in epoch %d: %v", f.Message(), f.Epoch(), err)
 		return
+	}
+	if again, err := m.Append(nil, &lim); err != nil || !bytes.Equal(again, f.Message()) {
+		c.w.t.Errorf("% x is not how net-mesh would write it: % x, %v", f.Message(), again, err)
 	}
 	c.heard <- m
 }
@@ -222,6 +227,41 @@ func TestPlainTargetRefuses(t *testing.T) {
 		}
 	}
 	a.fill("d", lines(0, 2))
+}
+
+// TestPlainLongCopy: a copy that takes several times the attempt's timeout is alive as long as bytes travel, and no
+// CutoverNotify within that timeout undoes the move.
+func TestPlainLongCopy(t *testing.T) {
+	const timeout = 600 * time.Millisecond
+	w := newWorld(t, "a", "b", "o")
+	slow := func(c *daemon.Config) {
+		w.plainly(c)
+		c.AttemptTimeout, c.RateLimit, c.ChunkBytes = timeout, daemon.RateLimitMin, 8<<10
+	}
+	a, b := w.run("a", slow), w.run("b", slow)
+	o := w.chief("o")
+	origin := a.create("d", "diary")
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for range 24 {
+		page := make([]byte, 8<<10)
+		for i := range page {
+			page[i] = byte(rnd.Uint32())
+		}
+		a.write("d", page)
+	}
+	begun := time.Now()
+	o.say("a", proto0500.TakeSnapshot{DaemonOrigin: origin, TargetNode: w.id("b")})
+	hear[proto0500.RestoreComplete](o)
+	if took := time.Since(begun); took < 2*timeout {
+		t.Fatalf("the copy took %v: too fast to show anything", took)
+	}
+	hear[proto0500.ReplayComplete](o)
+	if m := hear[proto0500.MigrationFailed](o); !strings.Contains(m.Reason.String(), "no progress") {
+		t.Errorf("%v", m.Reason)
+	}
+	if !a.status("d").Authority || b.status("d").Authority {
+		t.Error("the source does not serve")
+	}
 }
 
 // TestPlainCancels: the chief's MigrationFailed is a wish, which the source grants, and says so.
