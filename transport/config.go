@@ -54,13 +54,19 @@ const (
 	idleTimeoutDefault  = 5 * time.Second
 	dialTimeoutDefault  = 3 * time.Second
 	lanesDefault        = 4
+	lanesFarDefault     = 8
 	connectionsDefault  = 2
-	streamWindowDefault = 1 << 20
-	bulkWindowDefault   = 128 << 20
+	streamWindowDefault = 512 << 10
+	bulkWindowDefault   = 64 << 20
 	controlQueueDefault = 1024
 
-	// sharedConnWindow is recommended to callers for a connection of theirs, on which lanes run too.
-	sharedConnWindow = 16 << 20
+	// farRTT is a round trip in which lanesDefault full windows are 200 MB/s, about what two cores carry. On a longer one
+	// a transfer begins with twice as many, and does not lose a second to finding that out.
+	farRTT = 10 * time.Millisecond
+
+	// What is recommended to callers for a connection of theirs, on which lanes run too.
+	sharedStreamWindow = 1 << 20
+	sharedConnWindow   = 16 << 20
 
 	lanesMax           = 32
 	connectionsMax     = 32
@@ -104,7 +110,8 @@ type Config struct {
 	IdleTimeout time.Duration // of silence, after which a peer is lost; 5 s
 	DialTimeout time.Duration // for a dial and its handshake, or for what a peer must say first; 3 s
 
-	// Lanes is how many lanes a transfer begins with, by Lanes() and in Spread; 4, at most 32.
+	// Lanes is how many lanes a transfer begins with, by Lanes() and in Spread; at most 32. 0: 4, and in Spread 8 where
+	// the peer is more than 10 ms away.
 	Lanes int
 	// Connections is how many further connections a session keeps for lanes; 2, at most 32; negative: none, and lanes
 	// share the control connection. ConnectionsMax is how many there may be while lanes are spread over more of them
@@ -113,7 +120,7 @@ type Config struct {
 	ConnectionsMax int
 
 	// StreamWindow and ConnWindow are how many bytes a peer may have sent that nobody has read, per stream and per
-	// connection; 1 MiB, and four times that, which is the least allowed: on the control connection a peer that keeps
+	// connection; 512 KiB, and four times that, which is the least allowed: on the control connection a peer that keeps
 	// to the rules has the control stream, one stream of its own beside it and one of ours to answer on, or instead of a
 	// further connection one lane. So streams that nobody reads cannot use up the connection and stop control. Neither
 	// window grows. A grown one follows how quickly streams are read, and would be small exactly where one is not
@@ -122,7 +129,7 @@ type Config struct {
 	ConnWindow   int
 
 	// BulkWindow bounds the sum of ConnWindow over the further connections of all sessions, whatever their number, but
-	// that each session may have one; 128 MiB. More are refused with ErrOverload. What may really lie unread is a
+	// that each session may have one; 64 MiB. More are refused with ErrOverload. What may really lie unread is a
 	// quarter of it, as long as each connection carries one lane.
 	BulkWindow int
 
@@ -134,6 +141,8 @@ type Config struct {
 	PlainSocket bool
 
 	Log *slog.Logger // nil: discarded
+
+	lanesFar int // where the peer is far away
 }
 
 // validate fills in the defaults.
@@ -152,7 +161,9 @@ func (c *Config) validate() error {
 	setDefault(&c.KeepAlive, keepAliveDefault)
 	setDefault(&c.IdleTimeout, idleTimeoutDefault)
 	setDefault(&c.DialTimeout, dialTimeoutDefault)
-	setDefault(&c.Lanes, lanesDefault)
+	if c.lanesFar = c.Lanes; c.Lanes == 0 {
+		c.Lanes, c.lanesFar = lanesDefault, lanesFarDefault
+	}
 	setDefault(&c.Connections, connectionsDefault)
 	setDefault(&c.StreamWindow, streamWindowDefault)
 	setDefault(&c.ConnWindow, 4*c.StreamWindow)
@@ -201,7 +212,7 @@ func QUICConfig() *quic.Config {
 	setDefault(&c.KeepAlive, keepAliveDefault)
 	setDefault(&c.IdleTimeout, idleTimeoutDefault)
 	setDefault(&c.DialTimeout, dialTimeoutDefault)
-	setDefault(&c.StreamWindow, streamWindowDefault)
+	setDefault(&c.StreamWindow, sharedStreamWindow)
 	setDefault(&c.ConnWindow, sharedConnWindow)
 	q := c.quic()
 	q.MaxIncomingStreams = 2 * streamsMax

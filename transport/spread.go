@@ -14,7 +14,7 @@ import (
 // how many pieces there are). It begins with Config.Lanes, each on a connection of its own, and doubles their number as
 // long as that makes more bytes arrive, up to Config.ConnectionsMax connections and 32 lanes; from there on lanes share
 // connections. Where the peer cannot be dialed, it stays at one lane on the control connection; on a caller's connection
-// at Config.Lanes.
+// at as many as it began with.
 //
 // run is called on a goroutine of its own for each lane, which st.Lane() numbers from 0. It takes the next piece of work
 // that no other has taken, writes it to st, and returns nil when none is left; so a slow lane holds no other up:
@@ -40,7 +40,7 @@ func (s *Session) Spread(ctx context.Context, max int, run func(ctx context.Cont
 	}
 	g, inner := errgroup.WithContext(ctx)
 	sp := &spread{s: s, ctx: inner, run: run, ended: make(chan struct{})}
-	lanes := sp.begin(g, min(s.e.cfg.Lanes, max))
+	lanes := sp.begin(g, min(s.lanesAtFirst(), max))
 	if lanes == 0 {
 		return sp.firstErr
 	}
@@ -52,6 +52,14 @@ func (s *Session) Spread(ctx context.Context, max int, run func(ctx context.Cont
 		return context.Cause(ctx)
 	}
 	return err
+}
+
+// lanesAtFirst is how many lanes the path asks for before anything has been measured on it but the round trip.
+func (s *Session) lanesAtFirst() int {
+	if s.RTT() > farRTT {
+		return s.e.cfg.lanesFar
+	}
+	return s.e.cfg.Lanes
 }
 
 // spread is one Spread under way.

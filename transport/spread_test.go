@@ -130,7 +130,7 @@ func TestSpread(t *testing.T) {
 // On a long path where each lane's window is the limit, lanes are added.
 func TestSpreadGrows(t *testing.T) {
 	w := newWorld(t)
-	narrow := func(c *Config) { c.StreamWindow = 32 << 10 }
+	narrow := func(c *Config) { c.Lanes, c.StreamWindow = 4, 32<<10 }
 	a, b := w.prepare("a", narrow), w.prepare("b", narrow)
 	b.onStream = func(_ *Session, st *Stream) { io.Copy(io.Discard, struct{ io.Reader }{st}) }
 	for _, n := range []*node{a, b} {
