@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/klauspost/compress/s2"
-	"github.com/klauspost/compress/zstd"
 
 	"ferry/frame"
 	"ferry/proto0500"
@@ -15,8 +14,8 @@ const (
 	shrinkNum, shrinkDen = 9, 10
 	// packBytesMin: what is shorter is not worth a try.
 	packBytesMin = 256
-	// zstdWindowMax bounds what an encoder remembers, and so its memory, to about twice that.
-	zstdWindowMax = 256 << 10
+	// zstdWindow is what an encoder remembers; its memory is about twice that.
+	zstdWindow = 256 << 10
 )
 
 // PackerConfig says what may be done to chunks.
@@ -41,15 +40,15 @@ type Packed struct {
 // where all is zeros or the target has it, compressed where that pays, or as they are. It belongs to one lane; many may
 // share a Chunker.
 //
-// It holds two buffers of a chunk, and once zstd is in use about 1 MiB more. What it gives is where it was read or
-// compressed to: nothing is copied. After the first chunk of a kind nothing is allocated.
+// It holds a buffer of a chunk, and one more as long as the last chunk is a compressed one. What it gives is where it
+// was read or compressed to: nothing is copied. After the first chunk of a kind nothing is allocated.
 type Packer struct {
 	c     *Chunker
 	cfg   PackerConfig
 	zeros zeroDigests
 	raw   []byte // frame header, chunk header, and the chunk read behind them
-	out   []byte // the same for a Chunk; nil: none yet
-	zstd  *zstd.Encoder
+	out   []byte // the same for a Chunk with a chunk compressed; nil: none
+	small [packedAt + DigestBytes]byte
 }
 
 // NewPacker is for one lane.
@@ -73,6 +72,7 @@ func (p *Packer) Frame(epoch frame.Epoch, index uint32) (Packed, error) {
 }
 
 func (p *Packer) pack(epoch frame.Epoch, index uint32) (Packed, error) {
+	p.drop()
 	raw, err := p.read(index)
 	if err != nil {
 		return Packed{}, err
@@ -84,19 +84,19 @@ func (p *Packer) pack(epoch frame.Epoch, index uint32) (Packed, error) {
 	}
 	if allZeros(raw) {
 		f.Digest, f.Encoding = p.zeros.of(len(raw)), proto0500.EncodingZeros
-		return p.chunk(f, epoch, index, 0)
+		return p.chunk(f, epoch, index, p.small[:packedAt])
 	}
 	f.Digest = DigestOf(raw)
 	if p.cfg.Have.Has(f.Digest) {
 		f.Encoding = proto0500.EncodingHeld
-		p.grow(len(f.Digest))
-		copy(p.out[packedAt:], f.Digest[:])
-		return p.chunk(f, epoch, index, len(f.Digest))
+		copy(p.small[packedAt:], f.Digest[:])
+		return p.chunk(f, epoch, index, p.small[:])
 	}
 	if e, n := p.compress(raw); n > 0 {
 		f.Encoding = e
-		return p.chunk(f, epoch, index, n)
+		return p.chunk(f, epoch, index, p.out[:packedAt+n])
 	}
+	p.drop()
 	return p.asItIs(f, epoch, index)
 }
 
@@ -129,12 +129,12 @@ func (p *Packer) compress(raw []byte) (proto0500.Encoding, int) {
 	}
 	var packed []byte
 	if e == proto0500.EncodingZstd {
-		p.startZstd()
+		enc := zstdEncoder()
 		// It tries before it gives up on a block, and needs more room for that than for what it gives.
-		p.grow(p.zstd.MaxEncodedSize(len(raw)) + len(raw)/4 + packBytesMin)
-		packed = p.zstd.EncodeAll(raw, p.out[packedAt:packedAt])
+		p.out = scratch.take(packedAt + enc.MaxEncodedSize(len(raw)) + len(raw)/4 + packBytesMin)
+		packed = enc.EncodeAll(raw, p.out[packedAt:packedAt])
 	} else {
-		p.grow(s2.MaxEncodedLen(len(raw)))
+		p.out = scratch.take(packedAt + s2.MaxEncodedLen(len(raw)))
 		packed = s2.Encode(p.out[packedAt:packedAt], raw)
 	}
 	n := len(packed)
@@ -149,39 +149,22 @@ func (p *Packer) compress(raw []byte) (proto0500.Encoding, int) {
 	return e, n
 }
 
-// grow makes room for n bytes behind the headers of a Chunk.
-func (p *Packer) grow(n int) {
-	if len(p.out) < packedAt+n {
-		p.out = make([]byte, packedAt+n)
-	}
+// drop gives back what the last chunk was compressed to.
+func (p *Packer) drop() {
+	scratch.give(p.out)
+	p.out = nil
 }
 
-// startZstd makes the encoder when it is first needed. It has no goroutine, and needs no end.
-func (p *Packer) startZstd() {
-	if p.zstd != nil {
-		return
-	}
-	window := zstd.MinWindowSize
-	for window < min(int(p.c.chunkBytes), zstdWindowMax) {
-		window *= 2
-	}
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true),
-		zstd.WithWindowSize(window), zstd.WithEncoderCRC(false)) // the frame has a checksum, and the chunk a digest
-	if err != nil {
-		panic(fmt.Sprintf("snapshot: zstd: %v", err))
-	}
-	p.zstd = enc
-}
-
-func (p *Packer) chunk(f Packed, epoch frame.Epoch, index uint32, n int) (Packed, error) {
-	p.grow(n)
+// chunk puts the headers of a Chunk before the bytes that buf has from packedAt on.
+func (p *Packer) chunk(f Packed, epoch frame.Epoch, index uint32, buf []byte) (Packed, error) {
 	m := proto0500.Chunk{DaemonOrigin: p.c.origin, SeqThrough: p.c.seqThrough, ChunkIndex: index, TotalChunks: p.c.total,
 		Encoding: f.Encoding, RawLen: uint32(f.RawBytes)}
-	buf, err := m.AppendChunkHeader(frame.Begin(p.out[:0]), n, &p.c.lim)
+	n := len(buf) - packedAt
+	head, err := m.AppendChunkHeader(frame.Begin(buf[:0]), n, &p.c.lim)
 	if err != nil {
 		return Packed{}, err
 	}
-	f.Frame = buf[:len(buf)+n]
+	f.Frame = head[:len(head)+n]
 	return f, frame.Finish(f.Frame, 0, epoch, &p.c.lim)
 }
 

@@ -19,13 +19,12 @@ const decodeSlack = 32
 
 // Unpacker puts Chunks in their places. It belongs to one lane; many may share a Placer.
 //
-// It holds a buffer of a chunk once one came compressed or by digest, and once one came in zstd about 200 KiB more. What a peer
-// says decides on nothing else: no more is decoded than the chunk's place takes.
+// It holds a buffer of a chunk while it places one that came compressed or by digest. What a peer says decides on
+// nothing: no more is decoded than the chunk's place takes.
 type Unpacker struct {
 	p    *Placer
 	held Held
-	buf  []byte // a chunk and decodeSlack; nil: none yet
-	zstd *zstd.Decoder
+	buf  []byte // a chunk and decodeSlack; nil: none
 }
 
 // NewUnpacker is for one lane. held may be nil: then the source was told of no chunks.
@@ -43,6 +42,7 @@ func (u *Unpacker) Place(m *proto0500.Chunk) (fresh bool, err error) {
 	if uint64(m.RawLen) != uint64(n) {
 		return false, refuse(&r, "raw_len", fmt.Errorf("%w: %d bytes, not %d", ErrMismatch, m.RawLen, n))
 	}
+	defer u.drop()
 	switch m.Encoding {
 	case proto0500.EncodingZeros:
 		if len(m.Bytes) > 0 {
@@ -64,13 +64,18 @@ func (u *Unpacker) Place(m *proto0500.Chunk) (fresh bool, err error) {
 	return u.p.Place(&r)
 }
 
-// room is where n bytes go; no chunk of the transfer is longer than what was made for the first.
+// room is where n bytes go; no chunk of the transfer is longer than the first.
 func (u *Unpacker) room(n int) []byte {
 	if u.buf == nil {
 		_, most := u.p.chunk(0)
-		u.buf = make([]byte, most+decodeSlack)
+		u.buf = scratch.take(most + decodeSlack)
 	}
 	return u.buf[:n:len(u.buf)]
+}
+
+func (u *Unpacker) drop() {
+	scratch.give(u.buf)
+	u.buf = nil
 }
 
 func (u *Unpacker) fromS2(b []byte, n int) ([]byte, error) {
@@ -97,10 +102,7 @@ func (u *Unpacker) fromZstd(b []byte, n int) ([]byte, error) {
 	if h.Skippable || !h.HasFCS || h.FrameContentSize != uint64(n) {
 		return nil, fmt.Errorf("%w: zstd of %d bytes, not %d", frame.ErrValue, h.FrameContentSize, n)
 	}
-	if err := u.startZstd(); err != nil {
-		return nil, err
-	}
-	raw, err := u.zstd.DecodeAll(b, u.room(0))
+	raw, err := zstdDecoder().DecodeAll(b, u.room(0))
 	if err != nil {
 		return nil, fmt.Errorf("%w: zstd: %w", frame.ErrValue, err)
 	}
@@ -108,15 +110,6 @@ func (u *Unpacker) fromZstd(b []byte, n int) ([]byte, error) {
 		return nil, fmt.Errorf("%w: zstd of %d bytes, not %d", frame.ErrValue, len(raw), n)
 	}
 	return raw, nil
-}
-
-// startZstd makes the decoder when it is first needed. Without a stream it has no goroutine, and needs no end.
-func (u *Unpacker) startZstd() (err error) {
-	if u.zstd == nil {
-		u.zstd, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecodeAllCapLimit(true),
-			zstd.WithDecoderMaxMemory(zstdWindowMost), zstd.WithDecoderMaxWindow(zstdWindowMost))
-	}
-	return err
 }
 
 func (u *Unpacker) fromHeld(b []byte, n int) ([]byte, error) {
