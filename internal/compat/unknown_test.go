@@ -151,6 +151,14 @@ func TestUnknownIsRefusedByName(t *testing.T) {
 		})
 	}
 	t.Logf("%d unknown values of %d fields are refused by name", refused, len(places(t)))
+	doc, err := os.ReadFile("../../docs/compatibility.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := fmt.Sprintf("%d,%03d values of", refused/1000, refused%1000)
+	if text := strings.Join(strings.Fields(string(doc)), " "); !strings.Contains(text, want) {
+		t.Errorf("docs/compatibility.md does not say %q: is its table still true?", want)
+	}
 }
 
 // named tells whether an error's text has the value, as a number of its own.
