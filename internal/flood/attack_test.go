@@ -190,7 +190,8 @@ func (s *session) hail(ctx context.Context, k *identity.Key) error {
 	}
 	token := make([]byte, 16)
 	rand.Read(token)
-	hail := slices.Concat(prefix(transport.Control), []byte(k.Public()), sig, token, make([]byte, 8))
+	// With a hello: without one it would be answered nothing.
+	hail := slices.Concat(prefix(transport.Control), []byte(k.Public()), sig, token, []byte{2, 0, 0, 0, 0, 0, 0, 0}, hello())
 	if _, err := s.ctl.Write(hail); err != nil {
 		return err
 	}
@@ -264,6 +265,14 @@ func either(a, b context.Context) <-chan struct{} {
 		}
 	}()
 	return c
+}
+
+// hello offers the extensions.
+func hello() []byte {
+	lim := frame.Default()
+	m, _ := proto0500.Hello{Version: proto0500.HelloVersion, MessageBytesMax: lim.MessageBytesMax}.Append(nil, &lim)
+	b, _ := frame.Append(nil, 0, m, &lim)
+	return b
 }
 
 // query is one that is in order, whoever asks.
