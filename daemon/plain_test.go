@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -123,6 +125,24 @@ func (c *chief) activate(at string, o proto0500.Origin) proto0500.ActivateAck {
 		}
 	}
 	panic("the target never goes live")
+}
+
+// logged is a log to look at while it is written.
+type logged struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 // plainly allows chiefs, and the other nodes as orchestrators.
@@ -267,13 +287,24 @@ func TestPlainLongCopy(t *testing.T) {
 // TestPlainCancels: the chief's MigrationFailed is a wish, which the source grants, and says so.
 func TestPlainCancels(t *testing.T) {
 	w := newWorld(t, "a", "b", "o")
-	a, b := w.run("a", w.plainly), w.run("b", w.plainly)
+	var source, target logged
+	logging := func(l *logged) func(*daemon.Config) {
+		return func(c *daemon.Config) { w.plainly(c); c.Log = slog.New(slog.NewTextHandler(l, nil)) }
+	}
+	a, b := w.run("a", logging(&source)), w.run("b", logging(&target))
 	o := w.chief("o")
 	origin := a.create("d", "diary")
 	a.fill("d", lines(0, 3))
 	o.say("a", proto0500.TakeSnapshot{DaemonOrigin: origin, TargetNode: w.id("b")})
 	hear[proto0500.RestoreComplete](o)
 	hear[proto0500.ReplayComplete](o)
+	// Both have said at the start what kind of move this is, and the source what is gone.
+	if got := source.String(); !strings.Contains(got, "an orchestrator without extensions moves this daemon") || !strings.Contains(got, "never make a second owner") {
+		t.Errorf("the source's log: %s", got)
+	}
+	if got := target.String(); !strings.Contains(got, "its orchestrator has no extensions") {
+		t.Errorf("the target's log: %s", got)
+	}
 	o.say("a", proto0500.MigrationFailed{DaemonOrigin: origin, Reason: proto0500.NewReason(proto0500.CodeStateFailed, "no")})
 	hear[proto0500.MigrationFailed](o)
 	a.fill("d", lines(3, 2))
