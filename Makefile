@@ -9,6 +9,7 @@
 # make chaos     KILLS real moves, each with a kill -9 at an aimed step (about forty minutes for 660)
 # make tla       the TLA+ model, where Java is there
 # make vuln      known vulnerabilities in what we call (SKIPPED where the database cannot be reached)
+# make cross     build and vet for systems other than this one
 # make licences  the licence of every module we are built with
 
 GO       ?= go
@@ -20,7 +21,7 @@ TESTFLAGS ?= -race -timeout 9m
 
 STATICCHECK = $(GO) tool -modfile=tools/go.mod staticcheck
 
-.PHONY: check fmt vet staticcheck fix tidy test fuzz bench cover demo sim explore chaos tla vuln licences
+.PHONY: check fmt vet staticcheck fix tidy test fuzz bench cover demo sim explore chaos tla vuln licences cross
 
 check: fmt vet staticcheck fix tidy test
 
@@ -85,6 +86,12 @@ chaos:
 
 tla:
 	@tla/check
+
+# One of each kind: other families of systems, and integers of 32 bits.
+CROSS ?= windows/amd64 darwin/arm64 freebsd/amd64 linux/386
+
+cross:
+	@for t in $(CROSS); do echo "== $$t"; CGO_ENABLED=0 GOOS=$${t%/*} GOARCH=$${t#*/} $(GO) vet ./... || exit 1; done
 
 vuln:
 	@.ci/vuln

@@ -8,7 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/google/renameio/v2"
+	"github.com/google/renameio/v2/maybe"
 	"github.com/pelletier/go-toml/v2"
 
 	"ferry/identity"
@@ -107,7 +107,7 @@ const preamble = `# A ferry cluster: every node has this file, and beside it its
 `
 
 // Save checks the nodes as Load does and writes them to path. When it returns nil the file survives a crash; whatever
-// happens, path is the whole new file or what it was before.
+// happens, path is the whole new file or what it was before (but on Windows, which has no such rename).
 func (f *File) Save(path string) error {
 	abs, err := filepath.Abs(path)
 	if err != nil {
@@ -127,7 +127,7 @@ func (f *File) Save(path string) error {
 	if err != nil {
 		return fmt.Errorf("cluster file %s: %w", path, err)
 	}
-	if err := renameio.WriteFile(abs, append([]byte(preamble), text...), 0o644); err != nil {
+	if err := maybe.WriteFile(abs, append([]byte(preamble), text...), 0o644); err != nil {
 		return fmt.Errorf("cluster file: %w", err)
 	}
 	f.path = abs

@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"ferry/proto0500"
@@ -115,13 +114,6 @@ func diskBytes(path string) (bytes int64) {
 		return nil
 	})
 	return bytes
-}
-
-func fileBytes(info fs.FileInfo) int64 {
-	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		return int64(st.Blocks) * 512
-	}
-	return info.Size()
 }
 
 // keep makes a base of what lies in the directory of an attempt or stay,

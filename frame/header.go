@@ -3,6 +3,7 @@ package frame
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 
 	"github.com/cespare/xxhash/v2"
 )
@@ -50,6 +51,10 @@ type Header struct {
 	Checksum uint64
 }
 
+// messageBytesMost is the longest message, with its header, that memory can be asked for: on systems of 32 bits it is
+// shorter than a length field can say.
+const messageBytesMost = math.MaxInt - HeaderBytes
+
 // ParseHeader reads the header at the beginning of b. Bytes after it are not looked at, so that a reader can decide
 // where the message goes before it arrives; Verify checks them then.
 func ParseHeader(b []byte, lim *Limits) (Header, error) {
@@ -73,8 +78,8 @@ func ParseHeader(b []byte, lim *Limits) (Header, error) {
 	if h.Length == 0 {
 		return Header{}, headerError("length", offLength, fmt.Errorf("%w: 0", ErrValue))
 	}
-	if h.Length > lim.MessageBytesMax {
-		return Header{}, headerError("length", offLength, OverLimit(uint64(h.Length), uint64(lim.MessageBytesMax)))
+	if most := min(uint64(lim.MessageBytesMax), messageBytesMost); uint64(h.Length) > most {
+		return Header{}, headerError("length", offLength, OverLimit(uint64(h.Length), most))
 	}
 	return h, nil
 }

@@ -102,7 +102,7 @@ func TestReaderPassesErrorsOn(t *testing.T) {
 // TestReaderAllocatesForWhatArrived: a header promises 4 GiB and a few bytes come.
 func TestReaderAllocatesForWhatArrived(t *testing.T) {
 	head := make([]byte, HeaderBytes)
-	Header{Length: 1<<32 - 1}.put(head)
+	Header{Length: uint32(min(1<<32-1, messageBytesMost))}.put(head)
 	for _, n := range []int{0, 10, growBytes, 3 * growBytes} {
 		r := NewReader(bytes.NewReader(append(bytes.Clone(head), make([]byte, n)...)), NetMesh())
 		if _, err := r.Next(); !errors.Is(err, ErrTruncated) {
@@ -152,5 +152,16 @@ func TestReaderReusesItsBuffer(t *testing.T) {
 		}
 	}); a != 0 {
 		t.Errorf("%v allocations", a)
+	}
+}
+
+// TestHeaderBeyondMemory: a length that is more than this system can ask memory for is over the limit, whatever the limits say.
+func TestHeaderBeyondMemory(t *testing.T) {
+	lim := NetMesh()
+	head := make([]byte, HeaderBytes)
+	Header{Length: 1<<32 - 1}.put(head)
+	_, err := ParseHeader(head, &lim)
+	if fits := uint64(1<<32-1) <= messageBytesMost; fits != (err == nil) || !fits && !errors.Is(err, ErrLimit) {
+		t.Error(err)
 	}
 }

@@ -48,7 +48,7 @@ func NewSource(h Header, state io.ReaderAt, bindings, identity []byte) (*Source,
 	} else {
 		s.trailer = append(append(s.trailer, 1), identity...)
 	}
-	if h.StateLen > uint64(math.MaxInt64-len(s.header)-len(s.trailer)) {
+	if h.StateLen > math.MaxInt64-uint64(len(s.header))-uint64(len(s.trailer)) {
 		return nil, fmt.Errorf("%w: state of %d bytes", ErrTooLarge, h.StateLen)
 	}
 	return s, nil

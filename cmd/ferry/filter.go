@@ -8,10 +8,10 @@ import (
 	"io"
 )
 
-const (
-	filterBufferBytes = 256 << 10
-	lineBytesMax      = 4 << 30 // a line longer than any message is answered with an error, and not kept
-)
+const filterBufferBytes = 256 << 10
+
+// lineBytesMax: a line longer than any message is answered with an error, and not kept.
+const lineBytesMax int64 = 4 << 30
 
 var errLineTooLong = fmt.Errorf("over %d bytes", lineBytesMax)
 
@@ -63,13 +63,13 @@ func nextLine(br *bufio.Reader, long *[]byte) ([]byte, error) {
 	buf := append((*long)[:0], part...)
 	for errors.Is(err, bufio.ErrBufferFull) {
 		part, err = br.ReadSlice('\n')
-		if len(buf) <= lineBytesMax {
+		if int64(len(buf)) <= lineBytesMax {
 			buf = append(buf, part...)
 		}
 	}
 	*long = buf
 	line, err := endOfLine(buf, err)
-	if err == nil && len(line) > lineBytesMax {
+	if err == nil && int64(len(line)) > lineBytesMax {
 		return nil, errLineTooLong
 	}
 	return line, err

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strings"
 
@@ -207,7 +208,7 @@ func (w *world) setRates() {
 
 func (w *world) crashAfter() int {
 	if w.cfg.Off[CrashMidway] {
-		return 1 << 60
+		return math.MaxInt
 	}
 	return 1 + w.rng.IntN(2000)
 }

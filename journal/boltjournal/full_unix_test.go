@@ -17,6 +17,9 @@ import (
 	"ferry/journal/journaltest"
 )
 
+// setLimit sets a limit, which is signed on some systems.
+func setLimit[T int64 | uint64](limit *T, v int64) { *limit = T(v) }
+
 // fullDisk lets no file of this process grow beyond size, which the system says
 // with an error of the write, as a full disk does. The tests here run one after
 // the other.
@@ -27,7 +30,9 @@ func fullDisk(t *testing.T, size int64) (lift func()) {
 	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &was); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: uint64(size), Max: was.Max}); err != nil {
+	limit := was
+	setLimit(&limit.Cur, size)
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
 		t.Fatal(err)
 	}
 	lifted := false
