@@ -13,6 +13,7 @@ import (
 	"ferry/journal"
 	"ferry/orchestrator"
 	"ferry/proto0500"
+	"ferry/transport"
 )
 
 // asker is an orchestrator that only asks: it moves nothing, so that a journal
@@ -107,14 +108,34 @@ func pickOwner(all []answer, name string) (f found, err error) {
 	case len(owners) == 1 || f.moving:
 		return f, nil
 	case len(refused) == len(all):
-		return f, fmt.Errorf("no node of the cluster can be reached: %s; start the nodes with `ferry node`", strings.Join(refused, ", "))
+		return f, fmt.Errorf("no node of the cluster can be reached: %s; %s", strings.Join(refused, ", "), remedy(silent))
 	}
 	text := fmt.Sprintf("no node has daemon %q", name)
 	if len(known) > 0 {
 		text += "; there is " + join(known)
 	}
 	if len(refused) > 0 {
-		text += "; no answer from " + strings.Join(refused, ", ")
+		text += "; no answer from " + strings.Join(refused, ", ") + "; " + remedy(silent)
 	}
 	return f, errors.New(text)
+}
+
+// remedy says what to do about nodes that gave no answer. One that refuses, or
+// that is not who it should be, is there: to start it would be no help.
+func remedy(silent map[string]error) string {
+	is := func(kind error) bool {
+		for _, err := range silent {
+			if errors.Is(err, kind) {
+				return true
+			}
+		}
+		return false
+	}
+	switch {
+	case is(transport.ErrRefused):
+		return "give the nodes a cluster file that has this node's public_key, and start them again"
+	case is(transport.ErrWrongKey):
+		return "correct addr or public_key in the cluster file: another key answers there than the one it names"
+	}
+	return "start the nodes with `ferry node`"
 }

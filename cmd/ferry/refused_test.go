@@ -1,0 +1,147 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"ferry/cluster"
+	"ferry/frame"
+	"ferry/identity"
+)
+
+// ownFile gives a node a cluster file of its own, in which change has been made,
+// with this key beside it.
+func (w *world) ownFile(name string, key *identity.Key, change func(*cluster.Node)) {
+	w.t.Helper()
+	dir := w.t.TempDir()
+	mustDo(w.t, os.MkdirAll(filepath.Join(dir, "keys"), 0o700))
+	mustDo(w.t, identity.SaveKey(filepath.Join(dir, "keys", name+".pem"), key))
+	file := cluster.File{}
+	for _, n := range w.file.Nodes {
+		change(&n)
+		file.Nodes = append(file.Nodes, n)
+	}
+	path := filepath.Join(dir, cluster.FileName)
+	mustDo(w.t, file.Save(path))
+	w.files[name] = path
+}
+
+func (w *world) key(name string) *identity.Key {
+	w.t.Helper()
+	key, err := w.file.Key(name)
+	mustDo(w.t, err)
+	return key
+}
+
+func newKey(t *testing.T) *identity.Key {
+	t.Helper()
+	key, err := identity.GenerateKey(nil)
+	mustDo(t, err)
+	return key
+}
+
+// untouched checks that a refused move has left nothing behind.
+func (w *world) untouched(epoch frame.Epoch) {
+	w.t.Helper()
+	if st := w.owner("orders", "a", "b"); st.Epoch != epoch {
+		w.t.Errorf("epoch %d, was %d", st.Epoch, epoch)
+	}
+	w.serving("a", "orders")
+}
+
+// Who shows a key that the cluster does not have is told so, and each node says
+// it once, however often it is tried.
+func TestUnknownKeyIsRefused(t *testing.T) {
+	slow(t)
+	w := newWorld(t, "a", "b", "o")
+	a, b := w.node("a", "--daemon", "orders"), w.node("b")
+	stranger := newKey(t)
+	w.ownFile("o", stranger, func(n *cluster.Node) {
+		if n.Name == "o" {
+			n.PublicKey = stranger.Public()
+		}
+	})
+	before := w.owner("orders", "a", "b").Epoch
+	for range 2 {
+		r := command(t, w.migrateArgs("orders", "b", "--quiet")...)
+		if r.code != exitFailed || r.stdout != "" {
+			t.Errorf("exit %d, stdout %q", r.code, r.stdout)
+		}
+		oneLineSays(t, r.stderr, "key refused", "has this node's public_key")
+		if strings.Contains(r.stderr, "ferry node") {
+			t.Errorf("says to start nodes that are there: %s", r.stderr)
+		}
+	}
+	for _, p := range []*proc{a, b} {
+		line := p.await("node key refused")
+		for _, s := range []string{stranger.NodeID().String(), "unknown node", cluster.FileName} {
+			if !strings.Contains(line, s) {
+				t.Errorf("does not say %q: %s", s, line)
+			}
+		}
+		if n := strings.Count(p.said(), "level=WARN"); n != 1 {
+			t.Errorf("%d warnings:\n%s", n, p.said())
+		}
+	}
+	w.untouched(before)
+}
+
+// Whoever dials a node and finds another key than the pinned one says both keys
+// and where to look.
+func TestOtherKeyThanPinned(t *testing.T) {
+	slow(t)
+	w := newWorld(t, "a", "b", "o")
+	w.node("a", "--daemon", "orders")
+	w.node("b")
+	other := newKey(t)
+	w.ownFile("o", w.key("o"), func(n *cluster.Node) {
+		if n.Name == "a" {
+			n.PublicKey = other.Public()
+		}
+	})
+	before := w.owner("orders", "a", "b").Epoch
+	r := command(t, w.migrateArgs("orders", "b", "--quiet")...)
+	if r.code != exitFailed || r.stdout != "" {
+		t.Errorf("exit %d, stdout %q", r.code, r.stdout)
+	}
+	oneLineSays(t, r.stderr, "no answer from a", w.find("a").Addr, "correct addr or public_key",
+		fmt.Sprintf("peer has key %s", identity.FormatPublic(w.find("a").PublicKey)),
+		fmt.Sprintf("key %s is pinned", identity.FormatPublic(other.Public())))
+	w.untouched(before)
+}
+
+// A node of the cluster that a node does not let orchestrate.
+func TestNotAnOrchestrator(t *testing.T) {
+	slow(t)
+	w := newWorld(t, "a", "b", "o")
+	deny := func(n *cluster.Node) {
+		if n.Name == "o" {
+			n.Orchestrator = false
+		}
+	}
+	w.ownFile("a", w.key("a"), deny)
+	w.ownFile("b", w.key("b"), deny)
+	a := w.node("a", "--daemon", "orders")
+	w.node("b")
+	before := w.owner("orders", "a", "b").Epoch
+	for range 2 {
+		r := command(t, w.migrateArgs("orders", "b", "--quiet")...)
+		if r.code != exitFailed || r.stdout != "" {
+			t.Errorf("exit %d, stdout %q", r.code, r.stdout)
+		}
+		oneLineSays(t, r.stderr, "orders: refused", "not from the node that has this role")
+	}
+	line := a.await("has not this role")
+	for _, s := range []string{w.find("o").ID().String(), "daemon=orders", "kind=Begin", "not on this node's list of orchestrators"} {
+		if !strings.Contains(line, s) {
+			t.Errorf("does not say %q: %s", s, line)
+		}
+	}
+	if n := strings.Count(a.said(), "level=WARN"); n != 1 {
+		t.Errorf("%d warnings:\n%s", n, a.said())
+	}
+	w.untouched(before)
+}
