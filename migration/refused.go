@@ -49,5 +49,9 @@ func (p *Participant) reject(in Frame, reason proto0500.RejectReason, detail str
 }
 
 func (p *Participant) wrongPeer(in Frame, fx []Effect) ([]Effect, error) {
-	return p.reject(in, proto0500.RejectWrongPeer, "not from the node that has this role in this migration", fx)
+	detail := "not from the node that has this role in this migration"
+	if in.Message.Kind() == proto0500.KindBegin && !in.Orchestrator {
+		detail = "the sender is not on this node's list of orchestrators"
+	}
+	return p.reject(in, proto0500.RejectWrongPeer, detail, fx)
 }

@@ -132,7 +132,7 @@ func TestNotAnOrchestrator(t *testing.T) {
 		if r.code != exitFailed || r.stdout != "" {
 			t.Errorf("exit %d, stdout %q", r.code, r.stdout)
 		}
-		oneLineSays(t, r.stderr, "orders: refused", "not from the node that has this role")
+		oneLineSays(t, r.stderr, "orders: refused", "the sender is not on this node's list of orchestrators")
 	}
 	line := a.await("has not this role")
 	for _, s := range []string{w.find("o").ID().String(), "daemon=orders", "kind=Begin", "not on this node's list of orchestrators"} {
