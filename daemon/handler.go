@@ -133,11 +133,13 @@ func (t handler) unknown(s *transport.Session, epoch frame.Epoch, m proto0500.Me
 	case proto0500.Query, proto0500.ActivateTarget, proto0500.Release:
 		_ = send(s, epoch, proto0500.Report{DaemonOrigin: m.Origin(), BootID: t.h.boot, Last: true})
 	case proto0500.Prepare: // an orchestrator's does not come here
+		t.h.refused.Warn("message of a node that has not this role", s.Peer().String(), "node", s.Peer(), "name", s.PeerName(),
+			"origin", fmt.Sprintf("%016x", uint64(m.Origin())), "kind", m.Kind(), "epoch", epoch, "cause", notOrchestrator)
 		_ = send(s, epoch, proto0500.Rejected{
 			DaemonOrigin: m.Origin(), Refused: m.Kind(), Reason: proto0500.RejectWrongPeer,
-			Text: proto0500.Text(fmt.Sprintf("node %v may not orchestrate at this one", s.Peer())),
+			Text: proto0500.Text("the sender is not on this node's list of orchestrators"),
 		})
-	case proto0500.Report, proto0500.Rejected, proto0500.Progress:
+	case proto0500.Report, proto0500.Rejected, proto0500.Progress, proto0500.MigrationFailed:
 	default:
 		_ = send(s, epoch, proto0500.Rejected{
 			DaemonOrigin: m.Origin(), Refused: m.Kind(), Reason: proto0500.RejectUnknownDaemon,

@@ -240,7 +240,7 @@ func TestPlainTargetRefuses(t *testing.T) {
 	origin := a.create("d", "diary")
 	for _, tc := range []struct {
 		to, why string
-	}{{"b", "may not orchestrate at this one"}, {"c", "FactoryNotFound"}} {
+	}{{"b", "not on this node's list of orchestrators"}, {"c", "FactoryNotFound"}} {
 		o.say("a", proto0500.TakeSnapshot{DaemonOrigin: origin, TargetNode: w.id(tc.to)})
 		if m := hear[proto0500.MigrationFailed](o); !strings.Contains(m.Reason.String(), tc.why) {
 			t.Errorf("%s: %v", tc.to, m.Reason)

@@ -40,13 +40,16 @@ func (s *steward) wrongPeer(from proto0500.NodeID, e frame.Epoch, m proto0500.Me
 	return true
 }
 
+// notOrchestrator is why an order is refused of a node that may not give any.
+const notOrchestrator = "it is not on this node's list of orchestrators"
+
 func (s *steward) logWrongPeer(from proto0500.NodeID, e frame.Epoch, m proto0500.Message) {
 	cause := "it has no part in this move"
 	if m.Kind() == proto0500.KindBegin && !s.h.cfg.Orchestrators.Allows(identity.NodeID(from)) {
-		cause = "it is not on this node's list of orchestrators"
+		cause = notOrchestrator
 	}
 	s.h.refused.Warn("message of a node that has not this role", identity.NodeID(from).String(), "node", identity.NodeID(from),
-		"daemon", s.name, "kind", m.Kind(), "epoch", e, "cause", cause)
+		"name", s.h.ep.NameOf(identity.NodeID(from)), "daemon", s.name, "kind", m.Kind(), "epoch", e, "cause", cause)
 }
 
 // logRefusal logs what the core has refused. That it came too late or too early

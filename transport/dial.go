@@ -28,7 +28,7 @@ func (e *Endpoint) Session(ctx context.Context, id identity.NodeID, via ...ident
 		return nil, &UnreachableError{Node: id, Causes: []error{ErrSelf}}
 	}
 	if err := e.running(ctx); err != nil {
-		return nil, &UnreachableError{Node: id, Name: e.nameOf(id), Causes: []error{err}}
+		return nil, &UnreachableError{Node: id, Name: e.NameOf(id), Causes: []error{err}}
 	}
 	if s, ok := e.Live(id); ok {
 		return s, nil

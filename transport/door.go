@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 
 	"github.com/quic-go/quic-go"
 
@@ -74,6 +75,7 @@ func (d *door) knock(ctx context.Context, from *quic.ClientInfo) (context.Contex
 			slog.Any("cause", errTooManyStrangers), slog.Int("max", strangersMax), slog.Int("max_of_address", strangersPerHostMax))
 		return nil, errTooManyStrangers
 	}
+	var in atomic.Bool
 	leave := sync.OnceFunc(func() {
 		d.mu.Lock()
 		defer d.mu.Unlock()
@@ -82,8 +84,21 @@ func (d *door) knock(ctx context.Context, from *quic.ClientInfo) (context.Contex
 			delete(d.hosts, host)
 		}
 	})
-	context.AfterFunc(ctx, leave) // it has failed, or is over
-	return context.WithValue(ctx, visitorKey{}, leave), nil
+	context.AfterFunc(ctx, func() { // it has failed, or is over
+		leave()
+		if !in.Load() {
+			d.tellRefusal(from.RemoteAddr, context.Cause(ctx))
+		}
+	})
+	return context.WithValue(ctx, visitorKey{}, func() { in.Store(true); leave() }), nil
+}
+
+// tellRefusal logs a dialer that wanted another key than this node's, which it says with an alert, and never who it is.
+func (d *door) tellRefusal(from net.Addr, cause error) {
+	if e, ok := errors.AsType[*quic.TransportError](cause); ok && e.Remote && e.ErrorCode.IsCryptoError() {
+		d.refused.Warn("a dialer refuses this node's key (has it another one for this node in its cluster?)", hostOf(from).String(),
+			slog.String("addr", from.String()), slog.Any("cause", cause))
+	}
 }
 
 // comeIn is for the connection of ctx, which has a session.

@@ -258,23 +258,25 @@ func (e *Endpoint) withdraw(s *Session) {
 
 // admit judges the key of a dialer.
 func (e *Endpoint) admit(ctx context.Context, key ed25519.PublicKey) error {
-	var err error
-	if e.cfg.Admit != nil {
-		err = e.cfg.Admit(ctx, key)
-	} else {
-		var a Address
-		a, err = e.cfg.Resolver.Resolve(ctx, identity.NodeIDOf(key))
-		if err == nil && !a.Key.Equal(key) {
-			err = &identity.PinError{Want: a.Key, Got: key}
-		}
-	}
-	if err != nil {
+	if err := e.judge(ctx, key); err != nil {
 		return fmt.Errorf("%w: node %v: %w", ErrRefused, identity.NodeIDOf(key), err)
 	}
 	return nil
 }
 
-func (e *Endpoint) nameOf(id identity.NodeID) string {
+func (e *Endpoint) judge(ctx context.Context, key ed25519.PublicKey) error {
+	if e.cfg.Admit != nil {
+		return e.cfg.Admit(ctx, key)
+	}
+	a, err := e.cfg.Resolver.Resolve(ctx, identity.NodeIDOf(key))
+	if err == nil && !a.Key.Equal(key) {
+		err = &identity.PinError{Want: a.Key, Got: key}
+	}
+	return err
+}
+
+// NameOf is the name that the Resolver has for a node; "" is none.
+func (e *Endpoint) NameOf(id identity.NodeID) string {
 	a, err := e.cfg.Resolver.Resolve(e.ctx, id)
 	if err != nil {
 		return ""

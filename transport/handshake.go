@@ -96,7 +96,7 @@ func (e *Endpoint) establish(h hail, p *preamble, in *bufio.Reader, answer func(
 	s := e.newSession(p, h.carrier, h.control, in, h.name, h.addr)
 	s.relay, s.relayed = h.relay, h.relay != 0
 	if s.name == "" {
-		s.name = e.nameOf(s.peer)
+		s.name = e.NameOf(s.peer)
 	}
 	var hello []byte
 	if p.hello {

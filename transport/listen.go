@@ -64,7 +64,7 @@ func (e *Endpoint) Listen(addr string) error {
 	if dialOnly {
 		return nil
 	}
-	if e.listener, err = e.transport.Listen(e.TLSConfig(), e.cfg.quicListen()); err != nil {
+	if e.listener, err = e.transport.Listen(e.listenTLS(), e.cfg.quicListen()); err != nil {
 		e.transport.Close()
 		socket.Close()
 		e.socket, e.packets, e.transport = nil, nil, nil
@@ -111,18 +111,34 @@ func (e *Endpoint) acceptLoop() error {
 
 // TLSConfig is for connections that want ALPN: in way (b), what the caller's tls.Config.GetConfigForClient returns when
 // the client offers it. It demands the key of a node that Config.Admit admits.
-func (e *Endpoint) TLSConfig() *tls.Config {
-	return identity.ServerTLS(e.cfg.Key, []string{ALPN}, e.allow)
+func (e *Endpoint) TLSConfig() *tls.Config { return e.tlsFrom("") }
+
+// tlsFrom is TLSConfig for who dials from addr; "" is not known.
+func (e *Endpoint) tlsFrom(addr string) *tls.Config {
+	return identity.ServerTLS(e.cfg.Key, []string{ALPN}, func(key ed25519.PublicKey) error { return e.allow(key, addr) })
+}
+
+// listenTLS is TLSConfig where the dialers' addresses are known.
+func (e *Endpoint) listenTLS() *tls.Config {
+	config := e.TLSConfig()
+	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		return e.tlsFrom(hello.Conn.RemoteAddr().String()), nil
+	}
+	return config
 }
 
 // allow is admit for a TLS handshake, which says no more to the peer than that it failed: so we say it here.
-func (e *Endpoint) allow(key ed25519.PublicKey) error {
+func (e *Endpoint) allow(key ed25519.PublicKey, addr string) error {
 	ctx, cancel := context.WithTimeout(e.ctx, e.cfg.DialTimeout)
 	defer cancel()
-	err := e.admit(ctx, key)
+	err := e.judge(ctx, key)
 	if err != nil {
 		node := identity.NodeIDOf(key).String()
-		e.refused.Warn("node key refused", node, slog.String("node", node), slog.Any("cause", err))
+		args := []any{slog.String("node", node), slog.Any("cause", err)}
+		if addr != "" {
+			args = append(args, slog.String("addr", addr))
+		}
+		e.refused.Warn("node key refused", node, args...)
 	}
 	return err
 }

@@ -124,7 +124,7 @@ func (e *Endpoint) takeSpliced(from *Stream, h relayHeader) error {
 		if got := identity.NodeIDOf(key); got != h.node {
 			return fmt.Errorf("%w: announced as node %v, but it is node %v", ErrWrongKey, h.node, got)
 		}
-		return e.allow(key)
+		return e.allow(key, "through "+relay.String())
 	})))
 	ctx, cancel := context.WithTimeout(e.ctx, e.cfg.DialTimeout)
 	defer cancel()

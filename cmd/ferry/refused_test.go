@@ -77,7 +77,7 @@ func TestUnknownKeyIsRefused(t *testing.T) {
 	}
 	for _, p := range []*proc{a, b} {
 		line := p.await("node key refused")
-		for _, s := range []string{stranger.NodeID().String(), "unknown node", cluster.FileName} {
+		for _, s := range []string{stranger.NodeID().String(), "addr=127.0.0.1:", "unknown node", cluster.FileName} {
 			if !strings.Contains(line, s) {
 				t.Errorf("does not say %q: %s", s, line)
 			}
@@ -86,15 +86,21 @@ func TestUnknownKeyIsRefused(t *testing.T) {
 			t.Errorf("%d warnings:\n%s", n, p.said())
 		}
 	}
+	r := command(t, "status", "--cluster", w.path("o"), "--as", "o")
+	if r.code != exitFailed {
+		t.Errorf("status: exit %d, %s", r.code, r.stdout)
+	}
+	oneLineSays(t, r.stderr, "lets this one in", "has this node's public_key")
 	w.untouched(before)
 }
 
 // Whoever dials a node and finds another key than the pinned one says both keys
-// and where to look.
+// and where to look. The node that was dialed learns no more than that its key
+// was refused, and from where.
 func TestOtherKeyThanPinned(t *testing.T) {
 	slow(t)
 	w := newWorld(t, "a", "b", "o")
-	w.node("a", "--daemon", "orders")
+	a := w.node("a", "--daemon", "orders")
 	w.node("b")
 	other := newKey(t)
 	w.ownFile("o", w.key("o"), func(n *cluster.Node) {
@@ -103,13 +109,24 @@ func TestOtherKeyThanPinned(t *testing.T) {
 		}
 	})
 	before := w.owner("orders", "a", "b").Epoch
-	r := command(t, w.migrateArgs("orders", "b", "--quiet")...)
-	if r.code != exitFailed || r.stdout != "" {
-		t.Errorf("exit %d, stdout %q", r.code, r.stdout)
+	for range 2 {
+		r := command(t, w.migrateArgs("orders", "b", "--quiet")...)
+		if r.code != exitFailed || r.stdout != "" {
+			t.Errorf("exit %d, stdout %q", r.code, r.stdout)
+		}
+		oneLineSays(t, r.stderr, "no answer from a", w.find("a").Addr, "correct addr or public_key",
+			fmt.Sprintf("peer has key %s", identity.FormatPublic(w.find("a").PublicKey)),
+			fmt.Sprintf("key %s is pinned", identity.FormatPublic(other.Public())))
 	}
-	oneLineSays(t, r.stderr, "no answer from a", w.find("a").Addr, "correct addr or public_key",
-		fmt.Sprintf("peer has key %s", identity.FormatPublic(w.find("a").PublicKey)),
-		fmt.Sprintf("key %s is pinned", identity.FormatPublic(other.Public())))
+	line := a.await("a dialer refuses this node's key")
+	for _, s := range []string{"addr=127.0.0.1:", "bad certificate"} {
+		if !strings.Contains(line, s) {
+			t.Errorf("does not say %q: %s", s, line)
+		}
+	}
+	if n := strings.Count(a.said(), "level=WARN"); n != 1 {
+		t.Errorf("%d warnings:\n%s", n, a.said())
+	}
 	w.untouched(before)
 }
 
@@ -144,4 +161,33 @@ func TestNotAnOrchestrator(t *testing.T) {
 		t.Errorf("%d warnings:\n%s", n, a.said())
 	}
 	w.untouched(before)
+}
+
+// A target that does not let the orchestrator bring it anything.
+func TestNotTheTargetsOrchestrator(t *testing.T) {
+	slow(t)
+	w := newWorld(t, "a", "b", "o")
+	w.ownFile("b", w.key("b"), func(n *cluster.Node) {
+		if n.Name == "o" {
+			n.Orchestrator = false
+		}
+	})
+	a, b := w.node("a", "--daemon", "orders"), w.node("b")
+	for range 2 {
+		r := command(t, w.migrateArgs("orders", "b", "--quiet", "--wait", "0")...)
+		if r.code != exitFailed || r.stdout != "" {
+			t.Errorf("exit %d, stdout %q", r.code, r.stdout)
+		}
+		oneLineSays(t, r.stderr, "orders: refused", "the sender is not on this node's list of orchestrators")
+	}
+	line := b.await("has not this role")
+	for _, s := range []string{w.find("o").ID().String(), "kind=Prepare", "not on this node's list of orchestrators"} {
+		if !strings.Contains(line, s) {
+			t.Errorf("does not say %q: %s", s, line)
+		}
+	}
+	if n := strings.Count(b.said(), "level=WARN"); n != 1 || strings.Contains(a.said(), "level=WARN") {
+		t.Errorf("%d warnings at b:\n%s\nat a:\n%s", n, b.said(), a.said())
+	}
+	w.serving("a", "orders")
 }

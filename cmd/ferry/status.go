@@ -16,6 +16,7 @@ import (
 	"ferry/cluster"
 	"ferry/identity"
 	"ferry/proto0500"
+	"ferry/transport"
 )
 
 func newStatusCmd() *cobra.Command {
@@ -57,11 +58,19 @@ machine and which may orchestrate; --as chooses another. A node cannot ask itsel
 			err = writeStatus(cmd.OutOrStdout(), res)
 		}
 		if err == nil && !slices.ContainsFunc(res.Nodes, func(n nodeStatus) bool { return n.Up }) {
-			err = fmt.Errorf("no node of %s can be reached: start them with `ferry node`", file.Path())
+			err = noneUp(file, res)
 		}
 		return err
 	}
 	return cmd
+}
+
+// noneUp says what to do when not one node has answered.
+func noneUp(file *cluster.File, res statusResult) error {
+	if !slices.ContainsFunc(res.Nodes, func(n nodeStatus) bool { return !n.Refused }) {
+		return fmt.Errorf("no node of %s lets this one in: give them a cluster file that has this node's public_key, and start them again", file.Path())
+	}
+	return fmt.Errorf("no node of %s can be reached: start them with `ferry node`", file.Path())
 }
 
 // askingKey is the key to ask with. A node that is running has its key in use,
@@ -97,6 +106,7 @@ type nodeStatus struct {
 	Addr    string         `json:"addr"`
 	Up      bool           `json:"up"`
 	Error   string         `json:"error,omitempty"`
+	Refused bool           `json:"refused,omitempty"` // it is there and does not want our key
 	BootID  string         `json:"boot_id,omitempty"`
 	Daemons []daemonStatus `json:"daemons"`
 }
@@ -126,7 +136,8 @@ func clusterStatus(ctx context.Context, file *cluster.File, key *identity.Key) (
 	answers := askAll(ctx, file, o)
 	o.close()
 	for _, a := range answers {
-		n := nodeStatus{Name: a.node.Name, NodeID: strconv.FormatUint(uint64(a.node.ID()), 10), Addr: a.node.Addr, Up: a.err == nil, Daemons: []daemonStatus{}}
+		n := nodeStatus{Name: a.node.Name, NodeID: strconv.FormatUint(uint64(a.node.ID()), 10), Addr: a.node.Addr, Up: a.err == nil,
+			Refused: errors.Is(a.err, transport.ErrRefused), Daemons: []daemonStatus{}}
 		if a.err != nil {
 			n.Error = oneLine(a.err.Error())
 		}
