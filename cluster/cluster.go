@@ -2,7 +2,10 @@ package cluster
 
 import (
 	"crypto/ed25519"
+	"errors"
+	"io/fs"
 	"path/filepath"
+	"time"
 
 	"ferry/identity"
 )
@@ -61,7 +64,8 @@ func (f *File) ByID(id identity.NodeID) (Node, bool) {
 }
 
 // Key loads the private key of a node, and compares it with the public key that the others will expect of it. The
-// error is what identity.LoadKey gives, or a *KeyMismatchError.
+// error is what identity.LoadKey gives, or a *KeyMismatchError. Where there is a file at CertificatePath, the key shows the
+// certificate in it, which must be for this key and good today.
 func (f *File) Key(name string) (*identity.Key, error) {
 	n, err := f.Node(name)
 	if err != nil {
@@ -75,7 +79,11 @@ func (f *File) Key(name string) (*identity.Key, error) {
 	if !k.Public().Equal(n.PublicKey) {
 		return nil, &KeyMismatchError{Path: f.path, Node: name, KeyPath: path, Want: n.PublicKey, Got: k.Public()}
 	}
-	return k, nil
+	with, err := k.LoadCertificate(f.CertificatePath(name), time.Now())
+	if errors.Is(err, fs.ErrNotExist) {
+		return k, nil
+	}
+	return with, err
 }
 
 // Orchestrators are the nodes that may orchestrate and splice.
@@ -95,6 +103,12 @@ func (f *File) names() []string {
 		names[i] = n.Name
 	}
 	return names
+}
+
+// CertificatePath is where an operator may put a certificate of their own for the key of a node. Without one the key shows
+// one that it makes itself, and that does not expire.
+func (f *File) CertificatePath(name string) string {
+	return filepath.Join(f.Dir(), "keys", name+".crt")
 }
 
 func keyPath(dir, name string) string { return filepath.Join(dir, "keys", name+".pem") }

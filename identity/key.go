@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 )
 
 // ErrNoSeed: the key lives in a crypto.Signer that does not give its secret
@@ -24,6 +25,7 @@ type Key struct {
 
 	// certificate is made at the first handshake: daemons' keys never need one.
 	certificate func() (*tls.Certificate, error)
+	notAfter    time.Time // of a certificate that was supplied
 }
 
 // GenerateKey makes a new key from 32 bytes of random; nil means crypto/rand.

@@ -3,18 +3,14 @@ package identity
 import (
 	"crypto/ed25519"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
 	"fmt"
-	"math/big"
 	"slices"
 	"time"
 )
 
 var (
-	// ErrPeerCertificate: the peer did not show what our nodes show, one
-	// certificate for an ed25519 key, signed by that key.
+	// ErrPeerCertificate: the peer did not show what our nodes show, a certificate for an ed25519 key.
 	ErrPeerCertificate = errors.New("peer does not show a node key")
 	// ErrNotAllowed: the peer has proven its key, and the key is not one we talk to.
 	ErrNotAllowed = errors.New("peer is not allowed")
@@ -37,9 +33,11 @@ func (e *PinError) Error() string {
 // with ErrNotAllowed. With alpn given, a peer that negotiates none of it is
 // refused too.
 //
-// TLS 1.3 only. Certificates are mere envelopes of keys: dates, names and
-// issuers are not looked at, so nothing expires. There is no resumption; every
-// connection proves the key anew. Each call gives a config of the caller's own.
+// TLS 1.3 only. Certificates are mere envelopes of keys: names and issuers are
+// not looked at. Ours do not expire; one that an operator supplied is refused
+// outside its dates with a *CertificateDateError, by the config's Time. There is
+// no resumption; every connection proves the key anew. Each call gives a config
+// of the caller's own.
 func ServerTLS(k *Key, alpn []string, allowed func(ed25519.PublicKey) error) *tls.Config {
 	config := baseTLS(k, alpn, func(pub ed25519.PublicKey) error {
 		if allowed == nil {
@@ -74,7 +72,8 @@ func ClientTLS(k *Key, alpn []string, want ed25519.PublicKey) *tls.Config {
 }
 
 func baseTLS(k *Key, alpn []string, judge func(ed25519.PublicKey) error) *tls.Config {
-	return &tls.Config{
+	var config *tls.Config
+	config = &tls.Config{
 		MinVersion: tls.VersionTLS13,
 		NextProtos: slices.Clone(alpn),
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
@@ -95,43 +94,35 @@ func baseTLS(k *Key, alpn []string, judge func(ed25519.PublicKey) error) *tls.Co
 			if err := judge(pub); err != nil {
 				return fmt.Errorf("identity: %w", err)
 			}
+			now := time.Now
+			if config.Time != nil {
+				now = config.Time
+			}
+			if err := checkDates(NodeIDOf(pub), state.PeerCertificates[0], now()); err != nil {
+				return fmt.Errorf("identity: %w", err)
+			}
 			return nil
 		},
 	}
+	return config
 }
 
 // PeerKey is the ed25519 key that the peer of a TLS connection has proven in
-// the handshake. It says who the peer is, not whether that is who was wanted.
+// the handshake, which TLS 1.3 ends with a signature by it (RFC 8446, section
+// 4.4.3). It says who the peer is, not whether that is who was wanted, nor
+// whether its certificate is good today.
 func PeerKey(state tls.ConnectionState) (ed25519.PublicKey, error) {
-	if len(state.PeerCertificates) != 1 {
-		return nil, fmt.Errorf("identity: %w: %d certificates", ErrPeerCertificate, len(state.PeerCertificates))
+	if n := len(state.PeerCertificates); n == 0 || n > certificatesMax {
+		return nil, fmt.Errorf("identity: %w: %d certificates", ErrPeerCertificate, n)
 	}
 	cert := state.PeerCertificates[0]
 	pub, ok := cert.PublicKey.(ed25519.PublicKey)
 	if !ok {
 		return nil, fmt.Errorf("identity: %w: a certificate for %T", ErrPeerCertificate, cert.PublicKey)
 	}
-	// verifyStrict, not cert.CheckSignature: it refuses keys of low order too.
-	if !verifyStrict(pub, cert.RawTBSCertificate, cert.Signature) {
-		return nil, fmt.Errorf("identity: %w: the certificate is not signed by its own key", ErrPeerCertificate)
+	// TLS takes any key that a signature verifies by. By one of low order there are some that anybody can make.
+	if len(pub) != ed25519.PublicKeySize || lowOrder(pub) {
+		return nil, fmt.Errorf("identity: %w: public key %x", ErrPeerCertificate, []byte(pub))
 	}
 	return pub, nil
-}
-
-// makeCertificate wraps the key for TLS. The same key gives the same bytes, so
-// a restart changes nothing for whoever stored the certificate.
-func (k *Key) makeCertificate() (*tls.Certificate, error) {
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1),
-		Subject:      pkix.Name{CommonName: k.NodeID().String()},
-		NotBefore:    time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC),
-		NotAfter:     time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC), // RFC 5280: no expiry
-		KeyUsage:     x509.KeyUsageDigitalSignature,
-		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	der, err := x509.CreateCertificate(nil, template, template, k.public, k.signer)
-	if err != nil {
-		return nil, fmt.Errorf("identity: certificate of %v: %w", k.NodeID(), err)
-	}
-	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: k.signer}, nil
 }

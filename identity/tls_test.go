@@ -10,6 +10,7 @@ import (
 	"errors"
 	"math/big"
 	"net"
+	"slices"
 	"testing"
 	"time"
 )
@@ -152,21 +153,35 @@ func TestTLSCertificates(t *testing.T) {
 	}
 	ecCert := certificate(t, long, ec.Public(), ec)
 	ecCert.PrivateKey = ec
-	twice := certificate(t, long, clientKey.Public(), clientKey.signer)
-	twice.Certificate = append(twice.Certificate, twice.Certificate[0])
+	chain := func(n int) *tls.Certificate {
+		c := certificate(t, long, clientKey.Public(), clientKey.signer)
+		c.Certificate = slices.Repeat(c.Certificate, n)
+		return c
+	}
+	refused := func(err, want error) bool {
+		if _, date := want.(*CertificateDateError); date {
+			got, ok := errors.AsType[*CertificateDateError](err)
+			return ok && got.Node == clientKey.NodeID() && !got.NotAfter.IsZero()
+		}
+		return errors.Is(err, want)
+	}
 
 	for _, tt := range []struct {
 		name string
 		cert *tls.Certificate // of a peer that has clientKey
-		ok   bool
+		want error            // nil: it is taken
 	}{
-		{"plain", certificate(t, long, clientKey.Public(), clientKey.signer), true},
-		{"expired", certificate(t, expired, clientKey.Public(), clientKey.signer), true},
-		{"not yet valid", certificate(t, future, clientKey.Public(), clientKey.signer), true},
-		{"issued by another", certificate(t, long, clientKey.Public(), otherKey.signer), false},
-		{"two certificates", twice, false},
-		{"ECDSA", ecCert, false},
-		{"none", nil, false},
+		{"plain", certificate(t, long, clientKey.Public(), clientKey.signer), nil},
+		{"does not expire", certificate(t, [2]time.Time{time.Unix(0, 0), noExpiry}, clientKey.Public(), clientKey.signer), nil},
+		{"expired", certificate(t, expired, clientKey.Public(), clientKey.signer), new(CertificateDateError)},
+		{"not yet valid", certificate(t, future, clientKey.Public(), clientKey.signer), new(CertificateDateError)},
+		{"expired, issued by another", certificate(t, expired, clientKey.Public(), otherKey.signer), new(CertificateDateError)},
+		{"issued by another", certificate(t, long, clientKey.Public(), otherKey.signer), nil},
+		{"two certificates", chain(2), nil},
+		{"as many as there may be", chain(certificatesMax), nil},
+		{"too many", chain(certificatesMax + 1), ErrPeerCertificate},
+		{"ECDSA", ecCert, ErrPeerCertificate},
+		{"none", nil, ErrPeerCertificate},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			// Both ways round: as the certificate of a client and of a server.
@@ -178,11 +193,11 @@ func TestTLSCertificates(t *testing.T) {
 				return tt.cert, nil
 			}
 			e := connect(t, client, ServerTLS(serverKey, testALPN, only(clientKey)))
-			if ok := e.serverErr == nil && e.clientErr == nil; ok != tt.ok {
+			if ok := e.serverErr == nil && e.clientErr == nil; ok != (tt.want == nil) {
 				t.Errorf("as a client: server %v, client %v", e.serverErr, e.clientErr)
 			}
-			if !tt.ok && tt.cert != nil && !errors.Is(e.serverErr, ErrPeerCertificate) {
-				t.Errorf("as a client: server %v, want ErrPeerCertificate", e.serverErr)
+			if tt.want != nil && tt.cert != nil && !refused(e.serverErr, tt.want) {
+				t.Errorf("as a client: server %v, want %T", e.serverErr, tt.want)
 			}
 			if tt.cert == nil {
 				return // TLS has no server without a certificate
@@ -190,11 +205,11 @@ func TestTLSCertificates(t *testing.T) {
 			server := ServerTLS(clientKey, testALPN, only(otherKey))
 			server.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return tt.cert, nil }
 			e = connect(t, ClientTLS(otherKey, testALPN, clientKey.Public()), server)
-			if ok := e.serverErr == nil && e.clientErr == nil; ok != tt.ok {
+			if ok := e.serverErr == nil && e.clientErr == nil; ok != (tt.want == nil) {
 				t.Errorf("as a server: server %v, client %v", e.serverErr, e.clientErr)
 			}
-			if !tt.ok && !errors.Is(e.clientErr, ErrPeerCertificate) {
-				t.Errorf("as a server: client %v, want ErrPeerCertificate", e.clientErr)
+			if tt.want != nil && !refused(e.clientErr, tt.want) {
+				t.Errorf("as a server: client %v, want %T", e.clientErr, tt.want)
 			}
 		})
 	}

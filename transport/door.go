@@ -11,6 +11,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 
+	"ferry/identity"
 	"ferry/internal/quiet"
 )
 
@@ -93,12 +94,21 @@ func (d *door) knock(ctx context.Context, from *quic.ClientInfo) (context.Contex
 	return context.WithValue(ctx, visitorKey{}, func() { in.Store(true); leave() }), nil
 }
 
-// tellRefusal logs a dialer that wanted another key than this node's, which it says with an alert, and never who it is.
+// tellRefusal logs what only the handshake knew: a dialer that wanted another key than this node's, which it says with an
+// alert, and never who it is; or one whose certificate is not good. A key that is not admitted, Endpoint.allow logs.
 func (d *door) tellRefusal(from net.Addr, cause error) {
-	if e, ok := errors.AsType[*quic.TransportError](cause); ok && e.Remote && e.ErrorCode.IsCryptoError() {
-		d.refused.Warn("a dialer refuses this node's key (has it another one for this node in its cluster?)", hostOf(from).String(),
-			slog.String("addr", from.String()), slog.Any("cause", cause))
+	e, ok := errors.AsType[*quic.TransportError](cause)
+	if !ok || !e.ErrorCode.IsCryptoError() {
+		return
 	}
+	what := "a dialer refuses this node's key (has it another one for this node in its cluster?)"
+	if !e.Remote {
+		what = "certificate refused"
+		if _, date := errors.AsType[*identity.CertificateDateError](cause); !date && !errors.Is(cause, identity.ErrPeerCertificate) {
+			return
+		}
+	}
+	d.refused.Warn(what, hostOf(from).String(), slog.String("addr", from.String()), slog.Any("cause", cause))
 }
 
 // comeIn is for the connection of ctx, which has a session.

@@ -34,6 +34,7 @@ var (
 	ErrNoSocket    = errors.New("the endpoint has no socket to dial from")
 	ErrShutdown    = errors.New("the endpoint has ended")
 	ErrSelf        = errors.New("this node itself")
+	ErrCertificate = errors.New("certificate not good") // of the peer, today: see identity.CertificateDateError
 )
 
 // Code is what a CONNECTION_CLOSE, RESET_STREAM or STOP_SENDING of ours says. 0x00 to 0xff belong to this package; a
@@ -256,6 +257,9 @@ func explain(err error) (_ error, remote bool) {
 	}
 	if _, ok := errors.AsType[*identity.PinError](err); ok {
 		return fmt.Errorf("%w: %w", ErrWrongKey, err), false
+	}
+	if _, ok := errors.AsType[*identity.CertificateDateError](err); ok {
+		return fmt.Errorf("%w: %w", ErrCertificate, err), false
 	}
 	if errors.Is(err, identity.ErrNotAllowed) {
 		return fmt.Errorf("%w: %w", ErrRefused, err), false

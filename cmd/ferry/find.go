@@ -134,6 +134,8 @@ func remedy(silent map[string]error) string {
 	switch {
 	case is(transport.ErrRefused):
 		return "give the nodes a cluster file that has this node's public_key, and start them again"
+	case is(transport.ErrCertificate):
+		return "renew the certificate in keys/NAME.crt at that node, or correct this machine's clock"
 	case is(transport.ErrWrongKey):
 		return "correct addr or public_key in the cluster file: another key answers there than the one it names"
 	}

@@ -70,6 +70,9 @@ HTTP: PUT, GET and DELETE /kv/KEY, GET /log?from=N and GET /state are the daemon
 Any daemon has them under /daemons/NAME as well; GET /daemons lists what this node knows. A node that does not have the
 daemon redirects to the one that has (308: curl -L follows).
 
+The node's key is keys/NAME.pem beside the cluster file. A certificate of your own CA for it may lie beside it, as
+keys/NAME.crt (PEM): it is then shown to the other nodes, and must be good today. Without one, nothing expires.
+
 Ctrl-C or SIGTERM ends the node within 5 seconds. Its daemons are there again when it is started again.`,
 		Example: `  ferry node --cluster cluster.toml --name a --daemon orders
   ferry node --cluster cluster.toml --name b
@@ -147,6 +150,7 @@ func runNode(ctx context.Context, stderr io.Writer, opts nodeOptions) error {
 	}
 	hook := chaosFor(me.Name)
 	log := hook.log(newLog(stderr, opts.verbose))
+	warnExpiry(log, file.CertificatePath(me.Name), key)
 	dir := file.DataDir(me.Name)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err

@@ -1,11 +1,17 @@
 package main
 
 import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"ferry/cluster"
 	"ferry/frame"
@@ -190,4 +196,47 @@ func TestNotTheTargetsOrchestrator(t *testing.T) {
 		t.Errorf("%d warnings at b:\n%s\nat a:\n%s", n, b.said(), a.said())
 	}
 	w.serving("a", "orders")
+}
+
+// supply puts a certificate of an operator's CA beside a node's key.
+func (w *world) supply(name string, from, to time.Time) {
+	w.t.Helper()
+	_, ca, err := ed25519.GenerateKey(nil)
+	mustDo(w.t, err)
+	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: from, NotAfter: to},
+		&x509.Certificate{SerialNumber: big.NewInt(2)}, w.find(name).PublicKey, ca)
+	mustDo(w.t, err)
+	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	mustDo(w.t, os.WriteFile(w.file.CertificatePath(name), text, 0o644))
+}
+
+// A certificate that an operator puts beside a key is shown, and is looked at
+// when its node starts. What peers make of one that has expired since, package
+// transport tests.
+func TestCertificateOfAnOperators(t *testing.T) {
+	slow(t)
+	w := newWorld(t, "a", "b", "o")
+	now := time.Now()
+	w.supply("a", now.AddDate(0, 0, -2), now.AddDate(0, 0, -1))
+	r := command(t, "node", "--cluster", w.path("a"), "--name", "a")
+	if r.code != exitFailed {
+		t.Errorf("exit %d", r.code)
+	}
+	oneLineSays(t, r.stderr, "a.crt", "has expired", "good from "+now.AddDate(0, 0, -2).UTC().Format(time.RFC3339))
+
+	w.supply("a", now.Add(-time.Hour), now.AddDate(1, 0, 0))
+	w.supply("b", now.Add(-time.Hour), now.AddDate(0, 0, 10))
+	a, b := w.node("a", "--daemon", "orders", "--create"), w.node("b")
+	b.await("the certificate expires soon")
+	w.migrate(exitDone, "orders", "b")
+	w.serving("b", "orders")
+	if strings.Contains(a.said(), "level=WARN") {
+		t.Error(a.said())
+	}
+	mustDo(t, os.WriteFile(w.file.CertificatePath("o"), []byte("hello"), 0o644))
+	r = command(t, w.migrateArgs("orders", "a", "--quiet")...)
+	if r.code != exitFailed {
+		t.Errorf("exit %d", r.code)
+	}
+	oneLineSays(t, r.stderr, "o.crt", "not a certificate for this key")
 }
