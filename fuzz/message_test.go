@@ -52,7 +52,6 @@ func fuzzMessage(f harness.F) {
 }
 
 func roundTrip(t *testing.T, m proto0500.Message, b []byte, lim *frame.Limits) {
-	t.Helper()
 	if byte(m.Kind()) != b[0] {
 		t.Fatalf("kind %v of discriminant %d", m.Kind(), b[0])
 	}
@@ -114,14 +113,14 @@ func repaired(t *testing.T, b []byte, lim *frame.Limits) (proto0500.Message, []b
 			return m, b
 		}
 		e := harness.Typed(t, err, len(b))
-		at := e.Offset
-		switch frame.ErrorKind(err) {
+		at, kind := e.Offset, frame.ErrorKind(err)
+		switch kind {
 		case "truncated":
 			if one := []byte{1, 0, 0, 0}; e.Field == "count" && !bytes.HasPrefix(b[at:], one) && len(b) >= at+len(one) {
 				copy(b[at:], one) // more counted than bytes can follow
 				continue
 			}
-			if b = append(b, make([]byte, 64)...); len(b) > repairBytesMax {
+			if b = append(b, make([]byte, max(64, len(b)))...); len(b) > repairBytesMax {
 				return nil, nil
 			}
 			continue
@@ -132,7 +131,7 @@ func repaired(t *testing.T, b []byte, lim *frame.Limits) (proto0500.Message, []b
 		if at == len(b) {
 			t.Fatalf("the fault is behind the last byte: %v", err)
 		}
-		switch frame.ErrorKind(err) {
+		switch kind {
 		case "limit": // of a length or a count, in two bytes at least
 			clear(b[at:min(at+2, len(b))])
 			if at+4 <= len(b) {

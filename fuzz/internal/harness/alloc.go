@@ -26,7 +26,6 @@ var decodes int // decodes in this worker in all, measured ones too
 // Bounded runs decode, which has n bytes to look at, and holds it to what may be allocated for them: never on the word
 // of a length or a count in them. decode may run more than once. Others allocate meanwhile, so only what it does every time counts.
 func Bounded(t *testing.T, n int, decode func()) {
-	t.Helper()
 	if inWorker() {
 		if decodes++; decodes%8 != 0 {
 			decode()

@@ -7,9 +7,9 @@ import (
 	"ferry/frame"
 )
 
-// Typed holds an error about size bytes to what is promised of it: a kind, a field, and a place in the bytes.
+// Typed holds an error about size bytes to what is promised of it: a kind, a field, and a place in the bytes. It is no
+// t.Helper: that would cost more than many a decode.
 func Typed(t *testing.T, err error, size int) *frame.DecodeError {
-	t.Helper()
 	e, ok := errors.AsType[*frame.DecodeError](err)
 	if !ok {
 		t.Fatalf("%T is no DecodeError: %v", err, err)
