@@ -148,7 +148,11 @@ func (l *line) open(ctx context.Context) error {
 	for i := range token {
 		token[i] = byte(rand.Uint32())
 	}
-	hail := slices.Concat([]byte("FRY\x05\x00\x01\x01\x00"), []byte(l.key.Public()), sig, token, make([]byte, 8))
+	// With a hello: without one it would be answered nothing of ours.
+	lim := frame.Default()
+	hello, _ := proto0500.Hello{Version: proto0500.HelloVersion, MessageBytesMax: lim.MessageBytesMax}.Append(nil, &lim)
+	hello, _ = frame.Append(nil, 0, hello, &lim)
+	hail := slices.Concat([]byte("FRY\x05\x00\x01\x01\x00"), []byte(l.key.Public()), sig, token, []byte{2, 0, 0, 0, 0, 0, 0, 0}, hello)
 	if _, err := str.Write(hail); err != nil {
 		return err
 	}
