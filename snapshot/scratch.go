@@ -55,8 +55,14 @@ func (s *scratchPool) give(b []byte) {
 // zstdAtOnce is how many chunks are in zstd's hands at a time; each takes some 600 KiB to pack, and 200 KiB to unpack.
 func zstdAtOnce() int { return min(runtime.GOMAXPROCS(0), scratchKept) }
 
-// zstdEncoder is made when it is first needed. EncodeAll has no goroutine, and waits for its turn.
-var zstdEncoder = sync.OnceValue(func() *zstd.Encoder {
+// zstdEncoder and zstdDecoder are made when they are first needed. EncodeAll and DecodeAll have no goroutine, and wait for
+// their turn.
+var (
+	zstdEncoder = sync.OnceValue(newZstdEncoder)
+	zstdDecoder = sync.OnceValue(newZstdDecoder)
+)
+
+func newZstdEncoder() *zstd.Encoder {
 	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(zstdAtOnce()),
 		zstd.WithLowerEncoderMem(true), zstd.WithWindowSize(zstdWindow),
 		zstd.WithEncoderCRC(false)) // the frame has a checksum, and the chunk a digest
@@ -64,14 +70,13 @@ var zstdEncoder = sync.OnceValue(func() *zstd.Encoder {
 		panic(fmt.Sprintf("snapshot: zstd: %v", err))
 	}
 	return enc
-})
+}
 
-// zstdDecoder is made when it is first needed. DecodeAll has no goroutine, and waits for its turn.
-var zstdDecoder = sync.OnceValue(func() *zstd.Decoder {
+func newZstdDecoder() *zstd.Decoder {
 	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(zstdAtOnce()), zstd.WithDecoderLowmem(true),
 		zstd.WithDecodeAllCapLimit(true), zstd.WithDecoderMaxMemory(zstdWindowMost), zstd.WithDecoderMaxWindow(zstdWindowMost))
 	if err != nil {
 		panic(fmt.Sprintf("snapshot: zstd: %v", err))
 	}
 	return dec
-})
+}
