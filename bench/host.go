@@ -94,7 +94,7 @@ func (p *host) start(o order) (self peer, err error) {
 	p.h, err = daemon.New(daemon.Config{
 		Key: key, Dir: filepath.Join(o.Dir, "daemons"), Journal: p.journal,
 		Kinds:    []daemon.Kind{newFileKind(fileKind, &p.files), newFileKind(loggedKind, &p.files), kvKind},
-		Resolver: &p.book, Orchestrators: identity.NewAllowList(keyOf(moverRole).NodeID()), Lanes: o.Lanes,
+		Resolver: &p.book, Orchestrators: identity.NewAllowList(keyOf(moverRole).NodeID()), Askers: identity.AllowAll(), Lanes: o.Lanes,
 		Transport: func(c *transport.Config) {
 			if o.Connections != 0 { // so many, and no more
 				c.Connections, c.ConnectionsMax = o.Connections, max(o.Connections, 0)

@@ -20,6 +20,7 @@ type Node struct {
 	HTTP         string // host:port, TCP; "" for a node without an HTTP API
 	PublicKey    ed25519.PublicKey
 	Orchestrator bool // it may move daemons between the others, and splice for them
+	Asks         bool // it may ask the others which daemons they have, as an orchestrator may in any case
 }
 
 // ID is the node id that belongs to the node's key.
@@ -88,9 +89,18 @@ func (f *File) Key(name string) (*identity.Key, error) {
 
 // Orchestrators are the nodes that may orchestrate and splice.
 func (f *File) Orchestrators() identity.AllowList {
+	return f.allow(func(n Node) bool { return n.Orchestrator })
+}
+
+// Askers are the nodes that may ask which daemons a node has.
+func (f *File) Askers() identity.AllowList {
+	return f.allow(func(n Node) bool { return n.Orchestrator || n.Asks })
+}
+
+func (f *File) allow(may func(Node) bool) identity.AllowList {
 	var ids []identity.NodeID
 	for _, n := range f.Nodes {
-		if n.Orchestrator {
+		if may(n) {
 			ids = append(ids, n.ID())
 		}
 	}

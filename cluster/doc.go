@@ -13,6 +13,8 @@
 //	http = '127.0.0.1:7502'         TCP: the HTTP API of its daemons; may be left out
 //	public_key = '3b6a27bc…'        64 hexadecimal digits
 //	orchestrator = false            it may not move daemons; true when left out
+//	asks = true                     it may ask which daemons the others have, to send clients on to them, although
+//	                                it may not move them
 //
 // Names, keys and addresses are each used once. A field that is not in this list is refused, as it is most likely a
 // misspelt one.

@@ -27,6 +27,7 @@ type nodeTOML struct {
 	HTTP         string `toml:"http,omitempty"`
 	PublicKey    string `toml:"public_key"`
 	Orchestrator *bool  `toml:"orchestrator,omitempty"`
+	Asks         bool   `toml:"asks,omitempty"`
 }
 
 // Load reads a cluster file. What is wrong in the file is a *FileError with its line; a file that cannot be read is
@@ -64,7 +65,7 @@ func parse(path string, text []byte) ([]Node, error) {
 	at := linesOf(text)
 	nodes := make([]Node, len(raw.Nodes))
 	for i, r := range raw.Nodes {
-		n := Node{Name: r.Name, Addr: r.Addr, HTTP: r.HTTP, Orchestrator: r.Orchestrator == nil || *r.Orchestrator}
+		n := Node{Name: r.Name, Addr: r.Addr, HTTP: r.HTTP, Orchestrator: r.Orchestrator == nil || *r.Orchestrator, Asks: r.Asks}
 		if r.PublicKey != "" {
 			pub, err := identity.ParsePublic(r.PublicKey)
 			if err != nil {
@@ -92,7 +93,7 @@ func tomlError(path string, err error) error {
 			field = key[len(key)-1]
 		}
 		return &FileError{Path: path, Line: line, Field: field,
-			Err: fmt.Errorf("%w: a node has name, addr, http, public_key and orchestrator", ErrField)}
+			Err: fmt.Errorf("%w: a node has name, addr, http, public_key, orchestrator and asks", ErrField)}
 	}
 	if bad, ok := errors.AsType[*toml.DecodeError](err); ok {
 		line, _ := bad.Position()
@@ -118,7 +119,7 @@ func (f *File) Save(path string) error {
 	}
 	raw := fileTOML{Nodes: make([]nodeTOML, len(f.Nodes))}
 	for i, n := range f.Nodes {
-		raw.Nodes[i] = nodeTOML{Name: n.Name, Addr: n.Addr, HTTP: n.HTTP, PublicKey: identity.FormatPublic(n.PublicKey)}
+		raw.Nodes[i] = nodeTOML{Name: n.Name, Addr: n.Addr, HTTP: n.HTTP, PublicKey: identity.FormatPublic(n.PublicKey), Asks: n.Asks}
 		if !n.Orchestrator {
 			raw.Nodes[i].Orchestrator = new(false)
 		}

@@ -68,6 +68,18 @@ func TestLoad(t *testing.T) {
 	if b.HTTP != "" || b.Orchestrator {
 		t.Errorf("b-2: http %q, orchestrator %v", b.HTTP, b.Orchestrator)
 	}
+	if list := f.Askers(); !list.Allows(a.ID()) || list.Allows(b.ID()) {
+		t.Error("a may ask, b-2 may not")
+	}
+	if f, err = Load(write(t, good+"asks = true\n")); err != nil || !f.Askers().Allows(b.ID()) || f.Orchestrators().Allows(b.ID()) {
+		t.Errorf("b-2 asks, and does not orchestrate: %v", err)
+	}
+	if err := f.Save(path); err != nil {
+		t.Fatal(err)
+	}
+	if f, err = Load(path); err != nil || !f.Askers().Allows(b.ID()) {
+		t.Errorf("b-2 asks, saved: %v", err)
+	}
 	if list := f.Orchestrators(); !list.Allows(a.ID()) || list.Allows(b.ID()) {
 		t.Error("a may orchestrate, b-2 may not")
 	}

@@ -26,6 +26,9 @@ type Config struct {
 	// Orchestrators may move this node's daemons. The zero value allows nobody:
 	// the node then serves, and never moves anything.
 	Orchestrators identity.AllowList
+	// Askers may ask this node which daemons it has, and no more; those who may
+	// orchestrate may ask in any case. The zero value adds nobody.
+	Askers identity.AllowList
 	// AllowPlain lets those of them that have only net-mesh's ten messages move
 	// daemons away from this node, and ask it whether one has arrived. What such
 	// a move cannot promise is in docs/compatibility.md. False: they are

@@ -29,7 +29,7 @@ func (s *steward) effect(e migration.Effect) error {
 		s.send(e.To, e.Epoch, e.Message)
 	case migration.Answer:
 		s.publish()
-		s.send(e.To, e.Epoch, s.report())
+		s.send(e.To, e.Epoch, s.reportFor(e.To))
 	case migration.SendPrepared:
 		s.publish()
 		s.send(e.To, e.Epoch, s.prepared())

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"ferry/frame"
+	"ferry/internal/drive"
 	"ferry/proto0500"
 )
 
@@ -47,3 +48,6 @@ type TooLargeError struct{ Bytes, BytesMax int }
 func (e *TooLargeError) Error() string {
 	return fmt.Sprintf("daemon: event of %d bytes is over the limit of %d", e.Bytes, e.BytesMax)
 }
+
+// RefusedError is another node's no to a question; see proto0500.Rejected.
+type RefusedError = drive.RefusedError

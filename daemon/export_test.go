@@ -1,4 +1,6 @@
 package daemon
 
-// StrangersMax is for tests.
-const StrangersMax = strangersMax
+const (
+	StrangersMax = strangersMax // for tests
+	ReportsBurst = reportsBurst
+)

@@ -67,15 +67,20 @@ func (t handler) Control(s *transport.Session, f frame.Frame) {
 		t.plain(s, from, orchestrator, epoch, m, len(f.Message()))
 		return
 	}
-	if q, ok := m.(proto0500.Query); ok && q.DaemonOrigin == 0 {
-		t.reportAll(s, epoch)
-		return
+	if q, ok := m.(proto0500.Query); ok {
+		switch {
+		case !t.mayQuery(s, epoch, q):
+			return
+		case q.DaemonOrigin == 0:
+			t.reportAll(s, epoch)
+			return
+		}
 	}
 	if p, ok := m.(proto0500.Prepare); ok && orchestrator {
 		t.prepare(s, from, epoch, p)
 		return
 	}
-	if r, ok := m.(proto0500.Report); ok && h.queries.Take(from, epoch, r) {
+	if h.queries.Take(from, epoch, m) {
 		return
 	}
 	st := h.steward(m.Origin())

@@ -43,6 +43,7 @@ type Host struct {
 	ep      *transport.Endpoint
 	sender  *drive.Sender
 	queries drive.Queries
+	budgets budgets
 	bases   bases
 	pacer   *pacer // of all moves away from here
 	admits  admission
@@ -281,7 +282,8 @@ func (h *Host) List() []Status {
 }
 
 // Query asks another node what it is for each daemon that it knows, until ctx
-// ends. Any node may ask: a report promises nothing.
+// ends. A node that does not let this one ask refuses with a *RefusedError; see
+// Config.Askers.
 func (h *Host) Query(ctx context.Context, node identity.NodeID) ([]proto0500.Report, error) {
 	sess, err := h.ep.Session(ctx, node)
 	if err != nil {

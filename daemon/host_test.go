@@ -88,11 +88,13 @@ func TestCreate(t *testing.T) {
 	}
 }
 
-// TestQuery: a node tells what it has at this moment, not at its last step.
+// TestQuery: a node tells what it has at this moment, not at its last step, and tells those who may ask.
 func TestQuery(t *testing.T) {
-	w := newWorld(t, "a", "b", "o")
-	a, b := w.run("a", nil), w.run("b", nil)
-	ctx := context.Background()
+	w := newWorld(t, "a", "b", "c", "o")
+	a, b, c := w.run("a", func(cfg *daemon.Config) { cfg.Askers = identity.NewAllowList(w.keys["b"].NodeID()) }), w.run("b", nil), w.run("c", nil)
+	o := w.orchestrator(journal.NewMemory(), nil)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
 	if got, err := b.Query(ctx, a.Node()); err != nil || len(got) != 0 {
 		t.Errorf("a node without daemons tells %+v, %v", got, err)
 	}
@@ -108,6 +110,19 @@ func TestQuery(t *testing.T) {
 	if r.DaemonOrigin != one || r.Name.String() != "one" || r.DaemonKind.String() != "diary" || !r.Copy ||
 		r.State != proto0500.StateServing || r.Seq != 7 || r.Head != st.Head.Link || r.HeadHash != st.Head.Hash {
 		t.Errorf("told %+v", r)
+	}
+	if got, err := o.Query(ctx, a.Node()); err != nil || len(got) != 2 {
+		t.Errorf("an orchestrator is told %+v, %v", got, err)
+	}
+	const refused = "query refused: the node may not ask which daemons are here"
+	for n := range 3 {
+		got, err := c.Query(ctx, a.Node())
+		if no, ok := errors.AsType[*daemon.RefusedError](err); !ok || no.Reason != proto0500.RejectWrongPeer || no.Node != a.Node() || len(got) != 0 {
+			t.Errorf("a node that may not ask is told %+v, %v", got, err)
+		}
+		if counted := a.Refused()[refused]; counted != uint64(n+1) {
+			t.Errorf("%d refusals counted", counted)
+		}
 	}
 }
 

@@ -27,7 +27,7 @@ func said(o proto0500.Origin, entity [32]byte) []proto0500.Message {
 		proto0500.TransferStatus{DaemonOrigin: o}, proto0500.Seal{DaemonOrigin: o, Head: link}, proto0500.Ack{DaemonOrigin: o, Head: link},
 		proto0500.Release{DaemonOrigin: o}, proto0500.Progress{DaemonOrigin: o},
 		proto0500.Rejected{DaemonOrigin: o, Refused: proto0500.KindTransfer, Reason: proto0500.RejectNotReady},
-		proto0500.Force{DaemonOrigin: o, DeadNode: 5}, proto0500.Have{DaemonOrigin: o}, proto0500.Pace{DaemonOrigin: o}, proto0500.Recipient{DaemonOrigin: o},
+		proto0500.Force{DaemonOrigin: o, DeadNode: 5}, proto0500.Have{DaemonOrigin: o}, proto0500.Pace{DaemonOrigin: o}, proto0500.Recipient{DaemonOrigin: o}, proto0500.Query{DaemonOrigin: o}, proto0500.Query{},
 	}
 }
 
@@ -50,14 +50,14 @@ func TestWrongPeerAtTheShell(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	lim := frame.Default()
-	reports, err := c.Query(ctx, identity.NodeID(w.id("a")))
+	reports, err := o.Query(ctx, identity.NodeID(w.id("a")))
 	if err != nil || len(reports) != 1 {
 		t.Fatalf("%+v, %v", reports, err)
 	}
 	entity := reports[0].EntityID
 	tried := 0
 	// These ask, and are answered with a report, whoever asks; a Transfer where nothing is coming in.
-	answered := map[proto0500.Kind]bool{proto0500.KindActivateTarget: true, proto0500.KindRelease: true, proto0500.KindTransfer: true}
+	answered := map[proto0500.Kind]bool{proto0500.KindActivateTarget: true, proto0500.KindRelease: true, proto0500.KindTransfer: true, proto0500.KindQuery: true}
 	attack := func(state string, n *node) {
 		t.Helper()
 		before := n.status("d")

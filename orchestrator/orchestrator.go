@@ -140,7 +140,11 @@ func (o *Orchestrator) unoffered(to proto0500.NodeID, e frame.Epoch, d proto0500
 // nothing.
 var ErrPlainPeer = drive.ErrPlainPeer
 
-// Query asks a node what it is for each daemon that it knows.
+// RefusedError is a node's no to a question or an order; see proto0500.Rejected.
+type RefusedError = drive.RefusedError
+
+// Query asks a node what it is for each daemon that it knows. A node that does
+// not let this one ask refuses with a *RefusedError.
 func (o *Orchestrator) Query(ctx context.Context, node identity.NodeID) ([]proto0500.Report, error) {
 	ctx, cancel := context.WithTimeout(ctx, o.cfg.QueryTimeout)
 	defer cancel()
@@ -188,7 +192,7 @@ func (t handler) Control(s *transport.Session, f frame.Frame) {
 		return
 	}
 	from := proto0500.NodeID(s.Peer())
-	if r, ok := m.(proto0500.Report); ok && t.o.queries.Take(from, f.Epoch(), r) {
+	if t.o.queries.Take(from, f.Epoch(), m) {
 		return
 	}
 	t.o.orders.take(from, f.Epoch(), m)

@@ -77,7 +77,7 @@ func (o *Orchestrator) order(ctx context.Context, node identity.NodeID, e frame.
 	select {
 	case m := <-w.answer:
 		if no, rejected := m.(proto0500.Rejected); rejected {
-			return nil, fmt.Errorf("node %v refuses: %v: %s", node, no.Reason, no.Text)
+			return nil, &RefusedError{Node: node, Reason: no.Reason, Text: no.Text.String()}
 		}
 		return m, nil
 	case <-ctx.Done():

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -108,7 +110,7 @@ func pickOwner(all []answer, name string) (f found, err error) {
 	case len(owners) == 1 || f.moving:
 		return f, nil
 	case len(refused) == len(all):
-		return f, fmt.Errorf("no node of the cluster can be reached: %s; %s", strings.Join(refused, ", "), remedy(silent))
+		return f, fmt.Errorf("no node of the cluster answers: %s; %s", strings.Join(refused, ", "), remedy(silent))
 	}
 	text := fmt.Sprintf("no node has daemon %q", name)
 	if len(known) > 0 {
@@ -118,6 +120,12 @@ func pickOwner(all []answer, name string) (f found, err error) {
 		text += "; no answer from " + strings.Join(refused, ", ") + "; " + remedy(silent)
 	}
 	return f, errors.New(text)
+}
+
+// denies says that a node has answered that we may not ask it.
+func denies(err error) bool {
+	no, ok := errors.AsType[*orchestrator.RefusedError](err)
+	return ok && no.Reason == proto0500.RejectWrongPeer
 }
 
 // remedy says what to do about nodes that gave no answer. One that refuses, or
@@ -132,6 +140,8 @@ func remedy(silent map[string]error) string {
 		return false
 	}
 	switch {
+	case slices.ContainsFunc(slices.Collect(maps.Values(silent)), denies):
+		return "set orchestrator or asks for this node in the cluster file that they have, and start them again"
 	case is(transport.ErrRefused):
 		return "give the nodes a cluster file that has this node's public_key, and start them again"
 	case is(transport.ErrCertificate):

@@ -172,7 +172,7 @@ func runNode(ctx context.Context, stderr io.Writer, opts nodeOptions) error {
 	}
 	host, err := daemon.New(daemon.Config{
 		Key: key, Dir: filepath.Join(dir, "daemons"), Journal: hook.journal(j), Resolver: file,
-		Kinds: []daemon.Kind{hook.kind(kv.Kind(kv.Options{FillBytes: int64(opts.fill), FillSeed: opts.seed}))}, Orchestrators: file.Orchestrators(),
+		Kinds: []daemon.Kind{hook.kind(kv.Kind(kv.Options{FillBytes: int64(opts.fill), FillSeed: opts.seed}))}, Orchestrators: file.Orchestrators(), Askers: file.Askers(),
 		Lanes: opts.lanes, RateLimit: uint64(opts.limit), AttemptsMax: opts.moves, IncomingBytesMax: int64(opts.bytes), Behind: behind, Log: log,
 		BaseBytesMax: opts.baseBytesMax(), Compression: opts.compression(), AllowPlain: opts.chiefs,
 		OnAuthority: func(a daemon.Authority) {

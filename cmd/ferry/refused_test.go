@@ -142,7 +142,7 @@ func TestNotAnOrchestrator(t *testing.T) {
 	w := newWorld(t, "a", "b", "o")
 	deny := func(n *cluster.Node) {
 		if n.Name == "o" {
-			n.Orchestrator = false
+			n.Orchestrator, n.Asks = false, true
 		}
 	}
 	w.ownFile("a", w.key("a"), deny)
@@ -169,13 +169,41 @@ func TestNotAnOrchestrator(t *testing.T) {
 	w.untouched(before)
 }
 
+// A key that the nodes know and do not let ask is told so at once, of each node.
+func TestMayNotAsk(t *testing.T) {
+	slow(t)
+	w := newWorld(t, "a", "b", "o")
+	w.ownFile("b", w.key("b"), func(n *cluster.Node) {
+		if n.Name == "o" {
+			n.Orchestrator = false
+		}
+	})
+	w.node("a", "--daemon", "orders")
+	b := w.node("b")
+	r := command(t, "status", "--cluster", w.path("o"), "--as", "o")
+	if r.code != exitFailed || !strings.Contains(r.stdout, "does not let this key ask") || !strings.Contains(r.stdout, "orders") {
+		t.Errorf("exit %d:\n%s", r.code, r.stdout)
+	}
+	oneLineSays(t, r.stderr, "may not ask b:", "asks = true")
+	if r = command(t, "status", "--cluster", w.path("o"), "--as", "o", "--json"); r.code != exitFailed || strings.Count(r.stdout, `"denied":true`) != 1 {
+		t.Errorf("exit %d:\n%s", r.code, r.stdout)
+	}
+	if line := b.await("query refused"); !strings.Contains(line, w.find("o").ID().String()) {
+		t.Errorf("does not say who: %s", line)
+	}
+	r = command(t, "status", "--cluster", w.path("o"), "--as", "a")
+	if r.code != 0 || !strings.Contains(r.stdout, "up, no daemons") {
+		t.Errorf("an orchestrator: exit %d:\n%s%s", r.code, r.stdout, r.stderr)
+	}
+}
+
 // A target that does not let the orchestrator bring it anything.
 func TestNotTheTargetsOrchestrator(t *testing.T) {
 	slow(t)
 	w := newWorld(t, "a", "b", "o")
 	w.ownFile("b", w.key("b"), func(n *cluster.Node) {
 		if n.Name == "o" {
-			n.Orchestrator = false
+			n.Orchestrator, n.Asks = false, true
 		}
 	})
 	a, b := w.node("a", "--daemon", "orders"), w.node("b")

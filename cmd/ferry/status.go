@@ -60,6 +60,9 @@ machine and which may orchestrate; --as chooses another. A node cannot ask itsel
 		if err == nil && !slices.ContainsFunc(res.Nodes, func(n nodeStatus) bool { return n.Up }) {
 			err = noneUp(file, res)
 		}
+		if denied := deniedBy(res); err == nil && denied != "" {
+			err = denial(file, denied)
+		}
 		return err
 	}
 	return cmd
@@ -67,10 +70,28 @@ machine and which may orchestrate; --as chooses another. A node cannot ask itsel
 
 // noneUp says what to do when not one node has answered.
 func noneUp(file *cluster.File, res statusResult) error {
+	if denied := deniedBy(res); denied != "" {
+		return denial(file, denied)
+	}
 	if !slices.ContainsFunc(res.Nodes, func(n nodeStatus) bool { return !n.Refused }) {
 		return fmt.Errorf("no node of %s lets this one in: give them a cluster file that has this node's public_key, and start them again", file.Path())
 	}
 	return fmt.Errorf("no node of %s can be reached: start them with `ferry node`", file.Path())
+}
+
+// deniedBy is the names of the nodes that do not let us ask.
+func deniedBy(res statusResult) string {
+	var names []string
+	for _, n := range res.Nodes {
+		if n.Denied {
+			names = append(names, n.Name)
+		}
+	}
+	return join(names)
+}
+
+func denial(file *cluster.File, nodes string) error {
+	return fmt.Errorf("the key that was asked with may not ask %s: choose an orchestrator's with --as, or write asks = true for it in the cluster file that the node has (here %s)", nodes, file.Path())
 }
 
 // askingKey is the key to ask with. A node that is running has its key in use,
@@ -107,6 +128,7 @@ type nodeStatus struct {
 	Up      bool           `json:"up"`
 	Error   string         `json:"error,omitempty"`
 	Refused bool           `json:"refused,omitempty"` // it is there and does not want our key
+	Denied  bool           `json:"denied,omitempty"`  // it is there, knows our key, and does not let it ask
 	BootID  string         `json:"boot_id,omitempty"`
 	Daemons []daemonStatus `json:"daemons"`
 }
@@ -137,7 +159,7 @@ func clusterStatus(ctx context.Context, file *cluster.File, key *identity.Key) (
 	o.close()
 	for _, a := range answers {
 		n := nodeStatus{Name: a.node.Name, NodeID: strconv.FormatUint(uint64(a.node.ID()), 10), Addr: a.node.Addr, Up: a.err == nil,
-			Refused: errors.Is(a.err, transport.ErrRefused), Daemons: []daemonStatus{}}
+			Refused: errors.Is(a.err, transport.ErrRefused), Denied: denies(a.err), Daemons: []daemonStatus{}}
 		if a.err != nil {
 			n.Error = oneLine(a.err.Error())
 		}
@@ -177,6 +199,8 @@ func writeStatus(w io.Writer, res statusResult) error {
 	fmt.Fprintln(t, "NODE\tDAEMON\tOWNER\tSTATE\tSEQ\tEPOCH\tHEAD\tMOVE")
 	for _, n := range res.Nodes {
 		switch {
+		case n.Denied:
+			fmt.Fprintf(t, "%s\t-\t-\tdoes not let this key ask\n", n.Name)
 		case !n.Up:
 			fmt.Fprintf(t, "%s\t-\t-\tdown: %s\n", n.Name, n.Error)
 		case len(n.Daemons) == 0:

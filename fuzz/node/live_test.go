@@ -74,7 +74,7 @@ func startLive() (*live, error) {
 		}
 		liveDirs = append(liveDirs, dir)
 		h, err := daemon.New(daemon.Config{Key: k, Dir: dir, Journal: journal.NewMemory(), Kinds: []daemon.Kind{kind},
-			Resolver: nodes, Orchestrators: identity.NewAllowList(keys[4].NodeID()), BlackoutMax: 20 * time.Millisecond})
+			Resolver: nodes, Orchestrators: identity.NewAllowList(keys[4].NodeID()), Askers: identity.NewAllowList(keys[2].NodeID()), BlackoutMax: 20 * time.Millisecond})
 		if err != nil {
 			return nil, err
 		}

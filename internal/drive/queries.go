@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"ferry/frame"
+	"ferry/identity"
 	"ferry/proto0500"
 	"ferry/transport"
 )
@@ -23,6 +24,7 @@ type Queries struct {
 type query struct {
 	node    proto0500.NodeID
 	reports []proto0500.Report
+	err     error
 	done    chan struct{}
 }
 
@@ -61,7 +63,7 @@ func (qs *Queries) Ask(ctx context.Context, sess *transport.Session, lim frame.L
 	}
 	select {
 	case <-q.done:
-		return q.reports, nil
+		return q.reports, q.err
 	case <-ctx.Done():
 		return nil, fmt.Errorf("node %v does not answer: %w", sess.Peer(), context.Cause(ctx))
 	case <-sess.Done():
@@ -69,9 +71,22 @@ func (qs *Queries) Ask(ctx context.Context, sess *transport.Session, lim frame.L
 	}
 }
 
-// Take takes a report that may belong to an answer, and says whether it did.
-func (qs *Queries) Take(from proto0500.NodeID, tag frame.Epoch, r proto0500.Report) bool {
-	if tag < queryTags {
+// RefusedError is a node's no to a question or an order.
+type RefusedError struct {
+	Node   identity.NodeID
+	Reason proto0500.RejectReason
+	Text   string // the node's own words, at most proto0500.TextBytesMax
+}
+
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("node %v refuses: %v: %s", e.Node, e.Reason, e.Text)
+}
+
+// Take takes a message that may belong to an answer, and says whether it did.
+func (qs *Queries) Take(from proto0500.NodeID, tag frame.Epoch, m proto0500.Message) bool {
+	r, report := m.(proto0500.Report)
+	no, rejected := m.(proto0500.Rejected)
+	if tag < queryTags || !report && !(rejected && no.Refused == proto0500.KindQuery) {
 		return false
 	}
 	qs.mu.Lock()
@@ -80,10 +95,13 @@ func (qs *Queries) Take(from proto0500.NodeID, tag frame.Epoch, r proto0500.Repo
 	if q == nil || q.node != from || len(q.reports) >= reportsMax {
 		return true // too late: it belongs to nothing else
 	}
-	if r.DaemonOrigin != 0 {
+	switch {
+	case rejected:
+		q.err = &RefusedError{Node: identity.NodeID(from), Reason: no.Reason, Text: no.Text.String()}
+	case r.DaemonOrigin != 0:
 		q.reports = append(q.reports, r)
 	}
-	if r.Last {
+	if rejected || r.Last {
 		delete(qs.pending, tag)
 		close(q.done)
 	}

@@ -143,7 +143,7 @@ func newHost(dir string, n int, nodes *cluster, log *slog.Logger) (*daemon.Host,
 	}
 	h, err := daemon.New(daemon.Config{
 		Key: key(n), Dir: dir, Journal: j, Resolver: nodes, Kinds: []daemon.Kind{kind}, Log: log,
-		Orchestrators: identity.NewAllowList(key(keyOrchestrator).NodeID()),
+		Orchestrators: identity.NewAllowList(key(keyOrchestrator).NodeID()), Askers: identity.NewAllowList(key(keySource).NodeID()),
 	})
 	if err == nil {
 		err = h.Endpoint().Listen("127.0.0.1:0")
