@@ -82,8 +82,9 @@ type Handle struct {
 // inbound is what the machine is told: an input, or a timer that may have been
 // armed anew while it waited here.
 type inbound struct {
-	in  migration.MoveInput
-	due *drive.Due
+	in    migration.MoveInput
+	due   *drive.Due
+	bytes int64 // of the orchestrator's room for messages that wait; given back when it is taken
 }
 
 // Migrate begins a move, which then goes on without the caller. What this
@@ -125,7 +126,7 @@ func (o *Orchestrator) Migrate(ctx context.Context, req Move) (*Handle, error) {
 
 func (o *Orchestrator) begin(req Move, rec *migration.MoveRecord) (*Handle, error) {
 	h := &Handle{
-		o: o, req: req, inbox: make(chan inbound, 256),
+		o: o, req: req, inbox: make(chan inbound, inboxFrames),
 		done: make(chan struct{}), changed: make(chan struct{}),
 		log: o.log.With("daemon", fmt.Sprintf("%016x", uint64(req.Daemon))),
 	}
@@ -184,12 +185,20 @@ func (h *Handle) Wait(ctx context.Context) (Result, error) {
 
 func (h *Handle) post(in migration.MoveInput) { h.put(inbound{in: in}) }
 
-func (h *Handle) put(in inbound) {
+// put says whether the move will be told.
+func (h *Handle) put(in inbound) bool {
 	select {
 	case h.inbox <- in:
+		select {
+		case <-h.done:
+			h.empty() // the move may have done so before
+		default:
+		}
+		return true
 	case <-h.done:
 	case <-h.o.ctx.Done():
 	}
+	return false
 }
 
 // run owns the machine until it is done or the orchestrator ends.
@@ -200,6 +209,7 @@ func (h *Handle) run(m migration.Move) {
 		delete(h.o.moves, h.req.Daemon)
 		h.o.mu.Unlock()
 		close(h.done)
+		h.empty()
 	}()
 	var fx []migration.MoveEffect
 	var in migration.MoveInput = migration.Start{}
@@ -228,11 +238,24 @@ func (h *Handle) run(m migration.Move) {
 	}
 }
 
+// empty gives back the room of what nobody takes any more.
+func (h *Handle) empty() {
+	for {
+		select {
+		case m := <-h.inbox:
+			h.o.inbox.Release(m.bytes)
+		default:
+			return
+		}
+	}
+}
+
 // next waits for the next input, nil when the orchestrator ends.
 func (h *Handle) next() migration.MoveInput {
 	for {
 		select {
 		case m := <-h.inbox:
+			h.o.inbox.Release(m.bytes)
 			switch {
 			case m.due == nil:
 				return m.in
@@ -304,8 +327,7 @@ func (h *Handle) end(res migration.Result, err error) {
 	h.result, h.err = Result{Result: res, Phases: h.phases, Ended: time.Now(), Last: last}, err
 }
 
-// count keeps what a side has counted, and lets the machine see that the move
-// goes on.
+// count keeps what a side has counted.
 func (h *Handle) count(from proto0500.NodeID, e frame.Epoch, m proto0500.Progress) {
 	h.update(func(p *Progress) {
 		side := &p.Source
@@ -326,7 +348,6 @@ func (h *Handle) count(from proto0500.NodeID, e frame.Epoch, m proto0500.Progres
 			(*side)[v.Counter] = v.Value
 		}
 	})
-	h.post(migration.Frame{From: from, Orchestrator: true, Epoch: e, Message: m})
 }
 
 func (h *Handle) update(f func(*Progress)) {

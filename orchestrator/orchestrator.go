@@ -8,9 +8,12 @@ import (
 	"slices"
 	"sync"
 
+	"golang.org/x/sync/semaphore"
+
 	"ferry/frame"
 	"ferry/identity"
 	"ferry/internal/drive"
+	"ferry/internal/quiet"
 	"ferry/migration"
 	"ferry/proto0500"
 	"ferry/transport"
@@ -22,6 +25,8 @@ type Orchestrator struct {
 	cfg     Config
 	self    proto0500.NodeID
 	log     *slog.Logger
+	refused *quiet.Log
+	inbox   *semaphore.Weighted // bytes of messages that wait for moves
 	records drive.Records
 	ep      *transport.Endpoint
 	sender  *drive.Sender
@@ -51,7 +56,7 @@ func New(cfg Config) (*Orchestrator, error) {
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	o := &Orchestrator{
-		cfg: cfg, self: proto0500.NodeID(cfg.Key.NodeID()), log: cfg.Log, records: drive.Records{J: cfg.Journal},
+		cfg: cfg, self: proto0500.NodeID(cfg.Key.NodeID()), log: cfg.Log, refused: quiet.New(cfg.Log), inbox: semaphore.NewWeighted(inboxBytesMax), records: drive.Records{J: cfg.Journal},
 		ctx: ctx, cancel: cancel,
 		moves: make(map[proto0500.Origin]*Handle),
 	}
@@ -187,7 +192,7 @@ func (t handler) Closed(s *transport.Session, _ error) {
 func (t handler) Control(s *transport.Session, f frame.Frame) {
 	m, err := proto0500.Decode(slices.Clone(f.Message()), &t.o.cfg.Limits)
 	if err != nil {
-		t.o.log.Warn("malformed control message", "node", s.Peer(), "err", err)
+		t.o.refused.Warn("malformed control message", s.Peer().String(), "node", s.Peer(), "err", err)
 		s.Close(err)
 		return
 	}
@@ -202,11 +207,7 @@ func (t handler) Control(s *transport.Session, f frame.Frame) {
 	if h == nil {
 		return
 	}
-	if p, ok := m.(proto0500.Progress); ok {
-		h.count(from, f.Epoch(), p)
-		return
-	}
-	h.post(migration.Frame{From: from, Orchestrator: true, Epoch: f.Epoch(), Message: m})
+	t.o.tell(h, s, from, f.Epoch(), m, len(f.Message()))
 }
 
 // Stream refuses: no bulk is meant for an orchestrator.

@@ -32,7 +32,7 @@ var may = map[string][]string{
 	"ferry/internal/compat":     {}, // only its test imports
 	"ferry/internal/drive":      {"ferry/frame", "ferry/identity", "ferry/journal", "ferry/migration", "ferry/proto0500", "ferry/transport"},
 	"ferry/daemon":              {"ferry/frame", "ferry/identity", "ferry/internal/drive", "ferry/internal/quiet", "ferry/journal", "ferry/migration", "ferry/proto0500", "ferry/snapshot", "ferry/transport"},
-	"ferry/orchestrator":        {"ferry/frame", "ferry/identity", "ferry/internal/drive", "ferry/journal", "ferry/migration", "ferry/proto0500", "ferry/transport"},
+	"ferry/orchestrator":        {"ferry/frame", "ferry/identity", "ferry/internal/drive", "ferry/internal/quiet", "ferry/journal", "ferry/migration", "ferry/proto0500", "ferry/transport"},
 	"ferry/examples/counter":    exported,
 	"ferry/examples/kv":         exported,
 	"ferry/examples/mesh":       exported,
