@@ -70,9 +70,10 @@ func explain(cmd *cobra.Command, err error) (code int, line string) {
 	return code, line
 }
 
+// oneLine is for a text that may be a peer's where it must not make lines or columns of its own.
 func oneLine(s string) string {
-	if strings.ContainsAny(s, "\r\n") {
-		return strings.Join(strings.Fields(s), " ")
+	if strings.ContainsAny(s, "\r\n\t") {
+		s = strings.Join(strings.Fields(s), " ")
 	}
-	return s
+	return escape(s)
 }

@@ -92,7 +92,7 @@ func pickOwner(all []answer, name string) (f found, err error) {
 		}
 		for _, r := range a.reports {
 			if r.State != proto0500.StateNone {
-				known = append(known, r.Name.String())
+				known = append(known, oneLine(r.Name.String()))
 			}
 			switch {
 			case r.Name.String() != name:

@@ -150,7 +150,7 @@ func (m *mover) converse(ctx context.Context, req handOverRequest, take func(han
 		}
 		switch {
 		case l.Notice != "":
-			fmt.Fprintln(m.stderr, l.Notice)
+			fmt.Fprintln(m.stderr, oneLine(l.Notice))
 		case l.Progress != nil:
 			if still {
 				bar, still = newMoveBar(m.stderr, m.opts.quiet, m.opts.daemon, l.From, l.To), false

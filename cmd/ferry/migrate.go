@@ -256,7 +256,7 @@ func (m *mover) tryUntilReady(ctx context.Context, o *orchestrator.Orchestrator,
 		m.again = true
 		if res.Text != told { // once, and not every second
 			told = res.Text
-			fmt.Fprintf(m.stderr, "%s does not take %s now: %s; asking again for %v\n", m.to.Name, m.opts.daemon, res.Text, left.Round(time.Second))
+			fmt.Fprintf(m.stderr, "%s does not take %s now: %s; asking again for %v\n", m.to.Name, m.opts.daemon, oneLine(res.Text), left.Round(time.Second))
 		}
 		select {
 		case <-time.After(min(readyEvery, left)):
@@ -287,7 +287,7 @@ func (m *mover) settle(ctx context.Context, o *orchestrator.Orchestrator, r prot
 		case ctx.Err() != nil:
 			return res, true, context.Cause(ctx)
 		}
-		fmt.Fprintf(m.stderr, "the earlier move ended: %s\n", res.Outcome)
+		fmt.Fprintf(escaped{m.stderr}, "the earlier move ended: %s\n", res.Outcome)
 	}
 	return res, true, fmt.Errorf("the ends of earlier moves of %s cannot be written down: is the disk full?", m.opts.daemon)
 }

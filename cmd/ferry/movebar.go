@@ -114,7 +114,7 @@ func (b *liveBar) end() {
 	}
 	b.progress.Wait()
 	if p.Notice != "" {
-		fmt.Fprintln(b.w, p.Notice)
+		fmt.Fprintln(b.w, oneLine(p.Notice))
 	}
 }
 
@@ -147,7 +147,7 @@ func (b *lineBar) show(p orchestrator.Progress) {
 	now := time.Now()
 	if p.Notice != b.notice {
 		b.notice = p.Notice
-		fmt.Fprintf(b.w, "%s  %s\n", b.what, p.Notice)
+		fmt.Fprintf(b.w, "%s  %s\n", b.what, oneLine(p.Notice))
 	}
 	if b.begun && p.Phase == b.phase && now.Sub(b.last) < lineEvery || p.Epoch == 0 && p.Phase != migration.PhaseBegin {
 		return
@@ -169,7 +169,7 @@ func (b *lineBar) show(p orchestrator.Progress) {
 			line += fmt.Sprintf("  %d events behind%s", backlog(p), limited(p))
 		}
 	}
-	fmt.Fprintln(b.w, line)
+	fmt.Fprintln(escaped{b.w}, line)
 	b.begun, b.phase, b.last, b.bytes = true, p.Phase, now, done
 }
 

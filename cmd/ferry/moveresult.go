@@ -176,7 +176,7 @@ func (r *moveResult) write(w io.Writer) error {
 	if r.code != exitDone {
 		return nil
 	}
-	_, err := fmt.Fprintln(w, r.sentence())
+	_, err := fmt.Fprintln(escaped{w}, r.sentence())
 	return err
 }
 

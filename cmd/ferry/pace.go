@@ -123,6 +123,7 @@ func findMove(all []answer, name string) (source cluster.Node, r proto0500.Repor
 
 // write is for people.
 func (r paceResult) write(w io.Writer) error {
+	w = escaped{w}
 	if r.RateLimit == 0 {
 		_, err := fmt.Fprintf(w, "the move of %s from %s to %s goes on without a limit\n", r.Daemon, r.From, r.To)
 		return err

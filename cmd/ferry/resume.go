@@ -53,7 +53,7 @@ func resumeCommand(cmd *cobra.Command, opts migrateOptions, asJSON bool) error {
 		if asJSON {
 			return printJSON(out, res, true)
 		}
-		_, err := fmt.Fprintln(out, res.settled())
+		_, err := fmt.Fprintln(escaped{out}, res.settled())
 		return err
 	}
 	left, err := m.handOverResume(ctx, emit)
@@ -101,7 +101,7 @@ func (m *mover) resume(ctx context.Context, emit func(moveResult) error) (left i
 	}
 	names := namesOfDaemons(askAll(ctx, m.file, o))
 	for _, origin := range locked {
-		fmt.Fprintf(m.stderr, "%s is being moved by %s in another process\n", names.of(origin), m.me.Name)
+		fmt.Fprintf(m.stderr, "%s is being moved by %s in another process\n", oneLine(names.of(origin)), m.me.Name)
 	}
 	if err := settleAll(ctx, m, o.Orchestrator, open, names, emit); err != nil {
 		return 0, err

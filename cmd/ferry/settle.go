@@ -209,7 +209,7 @@ func (s *settler) print(res moveResult) error {
 	if res.From == res.To {
 		line = fmt.Sprintf("%s: %s: %s", res.Daemon, res.Outcome, res.Text)
 	}
-	_, err := fmt.Fprintln(s.out, line)
+	_, err := fmt.Fprintln(escaped{s.out}, line)
 	return err
 }
 
@@ -281,7 +281,7 @@ func (s *settler) force(ctx context.Context) error {
 	if err != nil {
 		return &exitError{code: exitInDoubt, err: fmt.Errorf("--force can do nothing: %w", err)}
 	}
-	fmt.Fprint(s.stderr, f.risk())
+	fmt.Fprint(escaped{s.stderr}, f.risk())
 	if err := s.confirm(ctx, f.sentence()); err != nil {
 		return err
 	}
@@ -304,7 +304,7 @@ func (s *settler) force(ctx context.Context) error {
 func (s *settler) confirm(ctx context.Context, want string) error {
 	got := s.opts.sentence
 	if got == "" {
-		fmt.Fprintf(s.stderr, "To go on, type this sentence:\n  %s\n", want)
+		fmt.Fprintf(escaped{s.stderr}, "To go on, type this sentence:\n  %s\n", want)
 		line := make(chan string, 1)
 		go func() { // ends with the process at the latest: a terminal has no deadline
 			text, _ := bufio.NewReader(s.in).ReadString('\n')

@@ -195,6 +195,7 @@ func describeReport(file *cluster.File, r proto0500.Report) daemonStatus {
 }
 
 func writeStatus(w io.Writer, res statusResult) error {
+	w = escaped{w}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "NODE\tDAEMON\tOWNER\tSTATE\tSEQ\tEPOCH\tHEAD\tMOVE")
 	for _, n := range res.Nodes {
@@ -215,7 +216,7 @@ func writeStatus(w io.Writer, res statusResult) error {
 			if d.Copy || d.Seq != "0" {
 				head = d.Head[len(d.Head)-16:]
 			}
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", n.Name, d.Name, owner, d.State, d.Seq, d.Epoch, head, d.move())
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", n.Name, oneLine(d.Name), owner, d.State, d.Seq, d.Epoch, head, d.move())
 		}
 	}
 	if err := t.Flush(); err != nil {
