@@ -51,7 +51,7 @@ func TestBadInput(t *testing.T) {
 		{"may not orchestrate", migrate, func(t *testing.T, w *world) {
 			edit(t, w.file.Path(), "name = 'o'", "name = 'o'\norchestrator = false")
 		}, exitFailed, []string{"may not orchestrate", "orchestrator = false"}},
-		{"nobody is there", migrate, nil, exitFailed, []string{"no node of the cluster can be reached", "ferry node"}},
+		{"nobody is there", migrate, nil, exitFailed, []string{"no node of the cluster answers", "ferry node"}},
 		{"status, nobody is there", "status --cluster FILE", nil, exitFailed, []string{"can be reached", "ferry node"}},
 		{"status without any key", "status --cluster FILE", func(t *testing.T, w *world) {
 			mustDo(t, os.RemoveAll(filepath.Dir(w.file.KeyPath("a"))))
