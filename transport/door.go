@@ -33,6 +33,7 @@ var errTooManyStrangers = errors.New("too many connections without a session")
 // door counts the connections that have no session yet.
 type door struct {
 	refused *quiet.Log
+	ours    bool // the socket is the endpoint's own: every handshake on it is with this node's key
 
 	mu    sync.Mutex
 	all   int
@@ -98,7 +99,7 @@ func (d *door) knock(ctx context.Context, from *quic.ClientInfo) (context.Contex
 // alert, and never who it is; or one whose certificate is not good. A key that is not admitted, Endpoint.allow logs.
 func (d *door) tellRefusal(from net.Addr, cause error) {
 	e, ok := errors.AsType[*quic.TransportError](cause)
-	if !ok || !e.ErrorCode.IsCryptoError() {
+	if !ok || !d.ours || !e.ErrorCode.IsCryptoError() {
 		return
 	}
 	what := "a dialer refuses this node's key (has it another one for this node in its cluster?)"

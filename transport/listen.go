@@ -56,6 +56,7 @@ func (e *Endpoint) Listen(addr string) error {
 	}
 	e.socket = socket
 	e.transport = &quic.Transport{Conn: socket, StatelessResetKey: key}
+	e.door.ours = true
 	e.GuardTransport(e.transport)
 	if !e.cfg.PlainSocket {
 		e.packets = NewPacketConn(socket, e.cfg.Log)
