@@ -27,6 +27,9 @@ type attack struct {
 	name  string
 	quota int64 // of what is counted in did; the attack is at its height then
 	run   func(ctx context.Context, a *attack, node string)
+	// who is how the node's log calls the attacker, and as what it counts him.
+	who     string
+	refused []string
 
 	did      atomic.Int64 // datagrams, handshakes, streams, …
 	answered atomic.Int64 // how often the node has refused, closed, or, where it was right to, answered
@@ -52,13 +55,18 @@ func tenth[T int | int64](n T) T {
 // attacks are all there are, each of which is at its height before the move begins.
 func attacks() []*attack {
 	list := []*attack{
-		{name: "garbage datagrams", quota: tenth[int64](20_000), run: garbage},
-		{name: "half-open handshakes", quota: tenth[int64](1000), run: halfOpen},
-		{name: "stalled streams", quota: tenth[int64](500), run: stalled},
-		{name: "frames of a byte at a time", quota: tenth[int64](50), run: trickle},
-		{name: "frames of 4 GiB", quota: tenth[int64](100), run: huge},
-		{name: "chunks for unknown daemons", quota: tenth[int64](20_000), run: chunks},
-		{name: "queries whose answers nobody reads", quota: tenth[int64](30_000), run: deaf},
+		{name: "half-open handshakes", quota: tenth[int64](1000), run: halfOpen,
+			who: "addr=127.0.", refused: []string{"connection refused before its handshake"}},
+		{name: "stalled streams", quota: tenth[int64](500), run: stalled, who: nodeOf(keyAttacker), refused: []string{"stream refused"}},
+		{name: "frames of a byte at a time", quota: tenth[int64](50), run: trickle,
+			who: nodeOf(keyAttacker + 1), refused: []string{"query refused: the node may not ask which daemons are here"}},
+		{name: "frames of 4 GiB", quota: tenth[int64](100), run: huge,
+			who: nodeOf(keyAttacker + 2), refused: []string{"session ended here"}},
+		{name: "chunks for unknown daemons", quota: tenth[int64](20_000), run: chunks, who: nodeOf(keyAttacker + 3), refused: []string{"stream refused"}},
+		{name: "queries whose answers nobody reads", quota: tenth[int64](30_000), run: deaf,
+			who: nodeOf(keyAttacker + 4), refused: []string{"session ended here"}},
+		{name: "queries without end of one who may ask", quota: 40_000, run: curious,
+			who: nodeOf(keyAsker), refused: []string{"query refused: too many in a second"}},
 	}
 	for _, a := range list {
 		a.height = make(chan struct{})
@@ -66,7 +74,18 @@ func attacks() []*attack {
 	return list
 }
 
-// garbage sends 10,000 datagrams a second: noise, and noise that begins as packets of QUIC do.
+func nodeOf(n int) string { return "node=" + key(n).NodeID().String() }
+
+// garbageEvery is 12,500 datagrams a second.
+const garbageEvery = 80 * time.Microsecond
+
+// newGarbage is the attack by datagrams, which is not refused but thrown away.
+func newGarbage() *attack {
+	return &attack{name: "garbage datagrams", quota: tenth[int64](20_000), run: garbage, height: make(chan struct{})}
+}
+
+// garbage sends noise, and noise that begins as packets of QUIC do. What a late tick has missed is sent with the next, as
+// long as that is no burst that only fills the node's socket.
 func garbage(ctx context.Context, a *attack, node string) {
 	conn, err := net.Dial("udp", node)
 	if err != nil {
@@ -75,21 +94,25 @@ func garbage(ctx context.Context, a *attack, node string) {
 	defer conn.Close()
 	beginnings := [][]byte{nil, {0xc3, 0, 0, 0, 1, 8}, {0xc0, 0xff, 0, 0, 0x1d, 8}, {0x40}, {0xe3, 0, 0, 0, 1, 255}}
 	b := make([]byte, 1200)
-	tick := time.NewTicker(5 * time.Millisecond)
+	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
+	last := time.Now()
 	for n := 0; ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		for range tenth(50) {
+		now := time.Now()
+		due := min(tenth(int(now.Sub(last)/garbageEvery)), 50)
+		last = now
+		for range due {
 			rand.Read(b)
 			copy(b, beginnings[n%len(beginnings)])
 			_, _ = conn.Write(b[:40+n%1160])
 			n++
 		}
-		a.done(int64(tenth(50)))
+		a.done(int64(due))
 	}
 }
 
@@ -405,6 +428,39 @@ func deaf(ctx context.Context, a *attack, node string) {
 		if refusal(err) {
 			a.answered.Add(1)
 		}
+		stop()
+		s.close()
+	}
+}
+
+// curious may ask, and asks for far more than a node is given: it has at most so many questions unanswered that nobody puts it
+// out, and reads what it is told.
+func curious(ctx context.Context, a *attack, node string) {
+	const atOnce = 400
+	batch := slices.Repeat(query(), atOnce)
+	for ctx.Err() == nil {
+		s, err := open(ctx, node, keyAsker, nil)
+		if err != nil {
+			continue
+		}
+		in := frame.NewReader(s.ctl, frame.Default())
+		stop := context.AfterFunc(ctx, s.close)
+		tick := time.NewTicker(20 * time.Millisecond)
+		for err == nil {
+			_, err = s.ctl.Write(batch)
+			for n := 0; err == nil && n < atOnce; {
+				var f frame.Frame
+				if f, err = in.Next(); err == nil && f.Epoch() == 7 {
+					n++
+				}
+				if err == nil && len(f.Message()) > 0 && proto0500.Kind(f.Message()[0]) == proto0500.KindRejected {
+					a.answered.Add(1)
+				}
+			}
+			a.done(atOnce)
+			<-tick.C
+		}
+		tick.Stop()
 		stop()
 		s.close()
 	}

@@ -48,6 +48,9 @@ func TestFlood(t *testing.T) {
 	var work sync.WaitGroup
 	defer work.Wait()
 	defer peace()
+	noise := newGarbage()
+	work.Go(func() { noise.run(attacking, noise, node.addr) })
+	alone(ctx, t, node, noise)
 	list := attacks()
 	for _, a := range list {
 		work.Go(func() { a.run(attacking, a, node.addr) })
@@ -82,30 +85,61 @@ func TestFlood(t *testing.T) {
 
 	peace()
 	work.Wait()
-	for _, a := range list {
-		t.Logf("%-38s %8d, of which the node refused or answered %d", a.name, a.did.Load(), a.answered.Load())
-		if a.answered.Load() == 0 && a.name != "garbage datagrams" {
-			t.Errorf("%s: nothing has come of it: it is no attack", a.name)
-		}
-	}
-	// Each is told of in the log, and not so often that the log becomes a flood itself.
-	for _, line := range []string{
-		"connection refused before its handshake", // half open
-		"stream refused",     // stalled, or for unknown daemons
-		"session ended here", // 4 GiB, or deaf
-	} {
-		n := node.logged(t, line)
-		t.Logf("%d lines in the node's log: %s", n, line)
-		if n == 0 && !raceEnabled || n > 1000 { // a tenth of the attackers does not reach every limit
-			t.Errorf("%d lines in the node's log with %q", n, line)
-		}
-	}
 	most := node.most.Load()
 	t.Logf("anonymous memory: %.1f MiB before, %.1f MiB at the most, bound %d MiB", float64(calm)/(1<<20), float64(most)/(1<<20), boundBytes>>20)
 	if most > boundBytes && !raceEnabled { // whose own memory is a multiple
 		t.Errorf("%d MiB of memory, over the bound", most>>20)
 	}
-	node.end(t)
+	for _, line := range []string{"connection refused before its handshake", "stream refused", "session ended here", "query refused"} {
+		if n := node.told(t, line); n > 1000 { // or the log would be a flood itself
+			t.Errorf("%d lines in the node's log with %q", n, line)
+		}
+	}
+	refused := node.end(t)
+	t.Logf("the node has refused %v", refused)
+	for _, a := range list {
+		t.Logf("%-38s %8d, of which %d were seen to be refused or answered", a.name, a.did.Load(), a.answered.Load())
+		if a.answered.Load() == 0 {
+			t.Errorf("%s: nothing has come of it: it is no attack", a.name)
+		}
+		for _, what := range a.refused {
+			n := node.told(t, what, a.who)
+			t.Logf("%-38s %8d counted by the node, %d lines in its log: %s", "", refused[what], n, what)
+			if !raceEnabled && (refused[what] == 0 || n == 0) { // a tenth of the attackers does not reach every limit
+				t.Errorf("%s: the node has not counted or not told of %q, %s", a.name, what, a.who)
+			}
+		}
+	}
+}
+
+// alone looks at what datagrams without sense cost the node while nothing else is done to it.
+func alone(ctx context.Context, t *testing.T, node *attacked, noise *attack) {
+	t.Helper()
+	began, before := time.Now(), node.busy()
+	select {
+	case <-noise.height:
+	case <-ctx.Done():
+		t.Fatalf("%d datagrams of garbage", noise.did.Load())
+	}
+	took, cost, sent := time.Since(began), node.busy()-before, noise.did.Load()
+	rate := float64(sent) / took.Seconds()
+	each := cost / time.Duration(sent)
+	t.Logf("%-38s %8d alone, %.0f a second; the node has spent %v, %v each", noise.name, sent, rate, cost, each)
+	if rate < 10_000 && !raceEnabled {
+		t.Errorf("%.0f datagrams of garbage a second", rate)
+	}
+	if lost, ok := node.dropped(); ok {
+		t.Logf("%-38s %8d lost at the node's socket: the others have arrived", "", lost)
+		if lost > sent/2 {
+			t.Errorf("%d of %d datagrams have not arrived", lost, sent)
+		}
+		if cost == 0 {
+			t.Error("the node has spent nothing on them: has it read them?")
+		}
+	}
+	if each > 100*time.Microsecond && !raceEnabled {
+		t.Errorf("a datagram of garbage costs the node %v", each)
+	}
 }
 
 // write writes until it is told to stop or the daemon has moved, and gives how many writes were accepted here.

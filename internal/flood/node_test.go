@@ -3,6 +3,7 @@ package flood
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -46,8 +47,9 @@ const (
 	keyNode = iota + 1
 	keySource
 	keyOrchestrator
-	keyAttacker // and those behind it
-	keysEnd     = keyAttacker + 5
+	keyAttacker                   // and those behind it
+	keyAsker    = keyAttacker + 5 // who may ask
+	keysEnd     = keyAsker + 1
 )
 
 func key(n int) *identity.Key { return identity.KeyFromSeed([32]byte{byte(n), 0xf1}) }
@@ -143,7 +145,7 @@ func newHost(dir string, n int, nodes *cluster, log *slog.Logger) (*daemon.Host,
 	}
 	h, err := daemon.New(daemon.Config{
 		Key: key(n), Dir: dir, Journal: j, Resolver: nodes, Kinds: []daemon.Kind{kind}, Log: log,
-		Orchestrators: identity.NewAllowList(key(keyOrchestrator).NodeID()), Askers: identity.NewAllowList(key(keySource).NodeID()),
+		Orchestrators: identity.NewAllowList(key(keyOrchestrator).NodeID()), Askers: identity.NewAllowList(key(keySource).NodeID(), key(keyAsker).NodeID()),
 	})
 	if err == nil {
 		err = h.Endpoint().Listen("127.0.0.1:0")
@@ -180,8 +182,7 @@ func runNode(dir string, in io.Reader, out io.Writer) error {
 	if err := goleak.Find(ignore); err != nil {
 		return fmt.Errorf("goroutines are left: %w", err)
 	}
-	fmt.Fprintln(out, "no goroutine is left")
-	return nil
+	return json.NewEncoder(out).Encode(h.Refused()) // and no goroutine is left
 }
 
 // attacked is that process, seen from the test.
@@ -264,8 +265,56 @@ func (n *attacked) logged(t *testing.T, text string) int {
 	return len(slices.Collect(strings.SplitSeq(string(b), text))) - 1
 }
 
-// end closes the node, and fails if anything of it is left.
-func (n *attacked) end(t *testing.T) {
+// told is how many lines of the node's log have all of these texts.
+func (n *attacked) told(t *testing.T, texts ...string) (lines int) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(n.dir, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(b)) {
+		if !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(line, text) }) {
+			lines++
+		}
+	}
+	return lines
+}
+
+// dropped is how many datagrams the kernel has thrown away for want of room in the node's socket; not ok where it does not tell.
+func (n *attacked) dropped() (datagrams int64, ok bool) {
+	_, port, _ := strings.Cut(n.addr, ":")
+	want, _ := strconv.Atoi(port)
+	text, err := os.ReadFile("/proc/net/udp")
+	if err != nil {
+		return 0, false
+	}
+	for line := range strings.Lines(string(text)) {
+		if fields := strings.Fields(line); len(fields) == 13 && strings.HasSuffix(fields[1], fmt.Sprintf(":%04X", want)) {
+			datagrams, err = strconv.ParseInt(fields[12], 10, 64)
+			return datagrams, err == nil
+		}
+	}
+	return 0, false
+}
+
+// busy is the processor time that the node has had; 0 where /proc has none.
+func (n *attacked) busy() time.Duration {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", n.cmd.Process.Pid))
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(text), ") ")
+	fields := strings.Fields(rest)
+	if len(fields) < 13 {
+		return 0
+	}
+	user, _ := strconv.ParseInt(fields[11], 10, 64)
+	system, _ := strconv.ParseInt(fields[12], 10, 64)
+	return time.Duration(user+system) * (time.Second / 100)
+}
+
+// end closes the node, fails if anything of it is left, and gives what it has refused.
+func (n *attacked) end(t *testing.T) (refused map[string]uint64) {
 	t.Helper()
 	close(n.stop)
 	n.watching.Wait()
@@ -274,5 +323,8 @@ func (n *attacked) end(t *testing.T) {
 	if err := n.cmd.Wait(); err != nil {
 		t.Errorf("the node: %v: %s", err, rest)
 	}
-	t.Logf("the node has closed: %s", strings.TrimSpace(string(rest)))
+	if err := json.Unmarshal(rest, &refused); err != nil {
+		t.Errorf("the node's last word is %q: %v", rest, err)
+	}
+	return refused
 }
