@@ -66,9 +66,15 @@ func (w *world) asking(name string) *asking {
 // ask sends n queries at once and gives n answers.
 func (a *asking) ask(s *transport.Session, n int, e frame.Epoch, o proto0500.Origin) (answers []proto0500.Message) {
 	a.w.t.Helper()
+	return a.say(s, n, e, proto0500.Query{DaemonOrigin: o})
+}
+
+// say sends a message n times and gives n answers.
+func (a *asking) say(s *transport.Session, n int, e frame.Epoch, m proto0500.Message) (answers []proto0500.Message) {
+	a.w.t.Helper()
 	lim := frame.Default()
 	for range n {
-		b, err := proto0500.Query{DaemonOrigin: o}.Append(nil, &lim)
+		b, err := m.Append(nil, &lim)
 		if err == nil {
 			err = s.Send(e, b)
 		}
@@ -110,7 +116,11 @@ func TestQueryOfAStranger(t *testing.T) {
 		}
 	}
 	for _, e := range []frame.Epoch{now.Epoch + 1, 1 << 62} {
-		r, ok := c.ask(s, 1, e, origin)[0].(proto0500.Report)
+		m := proto0500.Message(proto0500.Query{DaemonOrigin: origin})
+		if e == 1<<62 { // which is answered with a report where nothing is on its way, too
+			m = proto0500.Transfer{DaemonOrigin: origin, Size: 100, StateSize: 10, ChunkSize: 7000}
+		}
+		r, ok := c.say(s, 1, e, m)[0].(proto0500.Report)
 		want := proto0500.Report{DaemonOrigin: origin, Epoch: now.Epoch, LiveEpoch: now.Epoch, BootID: r.BootID, Last: true, Name: r.Name, DaemonKind: r.DaemonKind}
 		if !ok || !reflect.DeepEqual(r, want) || len(r.Name)+len(r.DaemonKind) != 0 {
 			t.Errorf("epoch %d: told %+v", e, r)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"ferry/frame"
+	"ferry/identity"
 	"ferry/migration"
 	"ferry/proto0500"
 	"ferry/transport"
@@ -37,6 +38,7 @@ func (s *steward) fired(t migration.Timer, e frame.Epoch) {
 			s.timers.Arm(t, e, s.h.cfg.AttemptTimeout)
 			return
 		}
+		s.log.Warn("no progress", "epoch", e, "for", s.h.cfg.AttemptTimeout, "peer", identity.NodeID(s.p.Peer()), "state", s.p.State())
 	}
 	_ = s.step(migration.Fired{Timer: t, Epoch: e})
 }
@@ -169,7 +171,7 @@ func (s *steward) restoredReplica(in *inbound, rep *replica) {
 func (s *steward) transfer(from proto0500.NodeID, sess *transport.Session, e frame.Epoch, t proto0500.Transfer) {
 	s.back(from, e)
 	if s.in == nil || s.in.epoch != e {
-		s.send(from, e, s.report())
+		s.send(from, e, s.reportFor(from))
 		return
 	}
 	if s.in.source != from {
