@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -224,7 +225,9 @@ func (t handler) Stream(s *transport.Session, str *transport.Stream) {
 		return
 	}
 	r := frame.NewReader(str, t.h.cfg.Limits)
+	unwatch := t.h.whileAwaited(s.Peer(), func() { str.Cancel(transport.CodeCanceled) })
 	f, err := r.Next()
+	unwatch()
 	if err == nil {
 		err = t.serve(s, str, r, f)
 	}
@@ -257,6 +260,30 @@ func (h *Host) awaits(node identity.NodeID) bool {
 		}
 	}
 	return false
+}
+
+// whileAwaited calls gone when no daemon is on its way here from the node any
+// more, unless it was stopped before: a stream belongs to no attempt before its
+// first frame is there, and must not outlive those that it may be for.
+func (h *Host) whileAwaited(node identity.NodeID, gone func()) (stop func()) {
+	ctx, cancel := context.WithCancel(h.ctx)
+	var watch func()
+	watch = func() {
+		for _, st := range h.each() {
+			if in := st.attempt.Load(); in != nil && identity.NodeID(in.source) == node && in.ctx.Err() == nil {
+				stopOne := context.AfterFunc(in.ctx, func() {
+					if ctx.Err() == nil {
+						watch()
+					}
+				})
+				context.AfterFunc(ctx, func() { stopOne() })
+				return // one that is on its way is enough: when it ends, the next one is
+			}
+		}
+		gone()
+	}
+	watch()
+	return cancel
 }
 
 func (t handler) serve(s *transport.Session, str *transport.Stream, r *frame.Reader, f frame.Frame) error {
