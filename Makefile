@@ -49,15 +49,13 @@ test:
 	@echo "== go test $(TESTFLAGS)"
 	@$(GO) test $(TESTFLAGS) ./...
 
-# Making inputs small is not counted as executions, and takes most of the time if it may: hence 200 tries for each.
 # First the share of inputs that each target of ./fuzz and below accepts; then go says the executions a second of each.
 fuzz:
 	@out=$$($(GO) test -count 1 -run '^(TestReplay|TestCanaries)$$' -v ./fuzz/...) || { echo "$$out"; exit 1; }; \
 	  echo "$$out" | grep -E 'accepted|found:|^ok'
 	@for pkg in $$($(GO) list ./...); do \
 	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
-	    echo "== $$pkg $$target"; \
-	    $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 200x $$pkg || exit 1; \
+	    GO="$(GO)" .ci/fuzz $$pkg $$target $(FUZZTIME) || exit 1; \
 	  done; \
 	done
 
