@@ -56,11 +56,11 @@ const (
 	lanesDefault        = 4
 	lanesFarDefault     = 8
 	connectionsDefault  = 2
-	streamWindowDefault = 512 << 10
-	bulkWindowDefault   = 64 << 20
+	streamWindowDefault = 768 << 10
+	bulkWindowDefault   = 96 << 20
 	controlQueueDefault = 1024
 
-	// farRTT is a round trip in which lanesDefault full windows are 200 MB/s, about what two cores carry. On a longer one
+	// farRTT is a round trip in which lanesDefault full windows are 300 MB/s, about what two cores carry. On a longer one
 	// a transfer begins with twice as many, and does not lose a second to finding that out.
 	farRTT = 10 * time.Millisecond
 
@@ -120,7 +120,7 @@ type Config struct {
 	ConnectionsMax int
 
 	// StreamWindow and ConnWindow are how many bytes a peer may have sent that nobody has read, per stream and per
-	// connection; 512 KiB, and four times that, which is the least allowed: on the control connection a peer that keeps
+	// connection; 768 KiB, and four times that, which is the least allowed: on the control connection a peer that keeps
 	// to the rules has the control stream, one stream of its own beside it and one of ours to answer on, or instead of a
 	// further connection one lane. So streams that nobody reads cannot use up the connection and stop control. Neither
 	// window grows. A grown one follows how quickly streams are read, and would be small exactly where one is not
@@ -129,7 +129,7 @@ type Config struct {
 	ConnWindow   int
 
 	// BulkWindow bounds the sum of ConnWindow over the further connections of all sessions, whatever their number, but
-	// that each session may have one; 64 MiB. More are refused with ErrOverload. What may really lie unread is a
+	// that each session may have one; 96 MiB. More are refused with ErrOverload. What may really lie unread is a
 	// quarter of it, as long as each connection carries one lane.
 	BulkWindow int
 
