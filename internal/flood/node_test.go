@@ -255,16 +255,6 @@ func (n *attacked) anonymous() int64 {
 	return 0
 }
 
-// logged is how many lines of the node's log hold text.
-func (n *attacked) logged(t *testing.T, text string) int {
-	t.Helper()
-	b, err := os.ReadFile(filepath.Join(n.dir, "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(slices.Collect(strings.SplitSeq(string(b), text))) - 1
-}
-
 // told is how many lines of the node's log have all of these texts.
 func (n *attacked) told(t *testing.T, texts ...string) (lines int) {
 	t.Helper()
